@@ -1,0 +1,1 @@
+"""The cloud that fulfils the ports. Imported by entry points alone."""

@@ -1,0 +1,141 @@
+"""Every error a person can meet, its exit code, and the next step.
+
+    SpotrelayError                  1   anything that has no code of its own
+    ├── UsageError                  2   the command line is wrong
+    ├── SpecError                   3   run.toml or user data is wrong; every problem at once
+    ├── CommandError                    the user's command cannot start
+    │   ├── CommandNotExecutable  126   (the shell's own codes)
+    │   └── CommandNotFound       127
+    ├── StoreError                 10   the bucket or folder answers, but not as it must
+    │   ├── StoreUnavailable       11   no answer, throttled, 5xx: trying again can help
+    │   ├── StoreDenied            12   credentials or policy: trying again cannot help
+    │   ├── StoreFull              13   no space left, or a quota
+    │   ├── NotFound               14   there is no such object
+    │   └── AlreadyExists          15   a create-only object is there already
+    ├── SnapshotError              20   a snapshot cannot be made or used
+    │   ├── ManifestInvalid        21   garbled or hostile: refused before a byte is written
+    │   ├── ManifestUnknown        22   written by a newer spotrelay
+    │   ├── PackCorrupt            23   bytes do not match their hash or size
+    │   ├── RestoreFailed          24   the directory could not be rebuilt; the command is not started
+    │   └── SaveFailed             25   the directory could not be saved
+    ├── MetadataUnavailable        30   the instance metadata service does not answer
+    ├── QueueError                 31   the resume request could not be posted
+    ├── ClaimLost                  32   another instance owns this attempt
+    ├── Unassigned                 33   nobody gave this instance a run
+    └── RunOver                    34   the run has an outcome already, was cancelled, or reached a limit
+
+Verdicts of `spotrelay rehearse` have exit codes too (`cli/verdict.py`, 40 and up); a test holds all of them unique
+and listed in the README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SpotrelayError(Exception):
+    """What happened, and what to do next. `str()` is what the user sees, without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, next_step: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.what} — {self.next_step}" if self.next_step else self.what
+
+
+class UsageError(SpotrelayError):
+    exit_code = 2
+
+
+class SpecError(SpotrelayError):
+    """All problems of one spec; each says its place, what is wrong, and the remedy."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class CommandError(SpotrelayError):
+    """The user's command cannot start. Raised as one of its two kinds."""
+
+
+class CommandNotExecutable(CommandError):
+    exit_code = 126
+
+
+class CommandNotFound(CommandError):
+    exit_code = 127
+
+
+class StoreError(SpotrelayError):
+    exit_code = 10
+
+
+class StoreUnavailable(StoreError):
+    exit_code = 11
+
+
+class StoreDenied(StoreError):
+    exit_code = 12
+
+
+class StoreFull(StoreError):
+    exit_code = 13
+
+
+class NotFound(StoreError):
+    exit_code = 14
+
+
+class AlreadyExists(StoreError):
+    exit_code = 15
+
+
+class SnapshotError(SpotrelayError):
+    exit_code = 20
+
+
+class ManifestInvalid(SnapshotError):
+    exit_code = 21
+
+
+class ManifestUnknown(SnapshotError):
+    exit_code = 22
+
+
+class PackCorrupt(SnapshotError):
+    exit_code = 23
+
+
+class RestoreFailed(SnapshotError):
+    exit_code = 24
+
+
+class SaveFailed(SnapshotError):
+    exit_code = 25
+
+
+class MetadataUnavailable(SpotrelayError):
+    exit_code = 30
+
+
+class QueueError(SpotrelayError):
+    exit_code = 31
+
+
+class ClaimLost(SpotrelayError):
+    exit_code = 32
+
+
+class Unassigned(SpotrelayError):
+    exit_code = 33
+
+
+class RunOver(SpotrelayError):
+    exit_code = 34

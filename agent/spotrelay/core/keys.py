@@ -1,0 +1,141 @@
+"""Names of objects in the store, and nowhere else.
+
+    runs/<run>/run.json                       the spec, create-only
+    runs/<run>/attempts/<n>/claim.json        create-only: which instance owns attempt n
+    runs/<run>/attempts/<n>/base.json         create-only: the snapshot attempt n began from; fixed after the claim
+    runs/<run>/attempts/<n>/status.json       heartbeat, replaced
+    runs/<run>/attempts/<n>/handover.json     create-only: how attempt n ended, and the snapshot it leaves
+    runs/<run>/attempts/<n>/log/<k>           the command's output, in segments
+    runs/<run>/snapshots/<n>-<k>.json.zst     manifest, create-only; attempt 0 is the laptop's first snapshot
+    runs/<run>/packs/<hash>                   content, named by its hash
+    runs/<run>/outcome.json                   create-only
+    runs/<run>/cancel                         a person said stop
+    runs/<run>/artifacts/...                  after the end: the directory as plain objects
+    launches/<run>/<n>-<step>.json            create-only: the intent of one CreateFleet call, with its token
+    launches/<run>/<n>-<step>.answer.json     create-only: what EC2 answered to it
+    instances/<instance-id>.json              create-only: the assignment to (run, attempt)
+
+Numbers in names are padded so that a listing sorts as the numbers do.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# A run's name is part of object names, tags, tokens and paths: one lower-case DNS-like label. 40, because
+# "<run>.<attempt>.<step>" must fit into EC2's ClientToken of 64 ASCII characters.
+RUN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
+PACK_NAME = re.compile(r"[0-9a-f]{64}")
+LAST_ATTEMPT = 99_999
+LAST_SNAPSHOT = 9_999_999
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SnapshotId:
+    """Snapshot `number` (from 0) of attempt `attempt` (0: the first, before any attempt). Orders as they were made."""
+
+    attempt: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.attempt}-{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> SnapshotId:
+        """Raises ValueError."""
+        match = re.fullmatch(r"(\d{1,5})-(\d{1,7})", text, re.ASCII)
+        if match is None:
+            raise ValueError(f"not a snapshot's name: {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+
+def run(name: str) -> str:
+    return f"runs/{name}/"
+
+
+def spec(name: str) -> str:
+    return f"runs/{name}/run.json"
+
+
+def outcome(name: str) -> str:
+    return f"runs/{name}/outcome.json"
+
+
+def cancel(name: str) -> str:
+    return f"runs/{name}/cancel"
+
+
+def artifact(name: str, path: str) -> str:
+    return f"runs/{name}/artifacts/{path}"
+
+
+def attempts(name: str) -> str:
+    return f"runs/{name}/attempts/"
+
+
+def _attempt(name: str, attempt: int) -> str:
+    return f"runs/{name}/attempts/{attempt:05d}"
+
+
+def claim(name: str, attempt: int) -> str:
+    return f"{_attempt(name, attempt)}/claim.json"
+
+
+def base(name: str, attempt: int) -> str:
+    return f"{_attempt(name, attempt)}/base.json"
+
+
+def status(name: str, attempt: int) -> str:
+    return f"{_attempt(name, attempt)}/status.json"
+
+
+def handover(name: str, attempt: int) -> str:
+    return f"{_attempt(name, attempt)}/handover.json"
+
+
+def log(name: str, attempt: int) -> str:
+    return f"{_attempt(name, attempt)}/log/"
+
+
+def log_segment(name: str, attempt: int, segment: int) -> str:
+    return f"{log(name, attempt)}{segment:06d}"
+
+
+def snapshots(name: str, attempt: int | None = None) -> str:
+    """The prefix of all manifests, or of one attempt's."""
+    return f"runs/{name}/snapshots/" + ("" if attempt is None else f"{attempt:05d}-")
+
+
+def snapshot(name: str, snapshot: SnapshotId) -> str:
+    return f"{snapshots(name)}{snapshot.attempt:05d}-{snapshot.number:07d}.json.zst"
+
+
+def snapshot_of(key: str) -> SnapshotId:
+    """The inverse of `snapshot`. Raises ValueError."""
+    return SnapshotId.parse(key.rsplit("/", 1)[-1].removesuffix(".json.zst"))
+
+
+def packs(name: str) -> str:
+    return f"runs/{name}/packs/"
+
+
+def pack(name: str, digest: str) -> str:
+    return f"{packs(name)}{digest}"
+
+
+def launches(name: str, attempt: int) -> str:
+    return f"launches/{name}/{attempt:05d}-"
+
+
+def intent(name: str, attempt: int, step: int) -> str:
+    return f"{launches(name, attempt)}{step:04d}.json"
+
+
+def answer(name: str, attempt: int, step: int) -> str:
+    return f"{launches(name, attempt)}{step:04d}.answer.json"
+
+
+def assignment(instance: str) -> str:
+    return f"instances/{instance}.json"

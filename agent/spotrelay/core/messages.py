@@ -1,0 +1,98 @@
+"""What travels through the queue: resume requests of ours, and EC2's own events by way of EventBridge.
+
+A message is a doorbell. It is delivered late, twice, out of order or never, and anybody who may write to the queue may
+write anything into it: so it carries names, never decisions, and everything acted on is read from the store.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from spotrelay.core import keys
+
+# Bodies are a few hundred bytes; a megabyte of JSON would only be somebody's mistake or mischief.
+LARGEST_BODY = 64 * 1024
+GONE_STATES = ("shutting-down", "terminated", "stopping", "stopped")
+
+
+class MessageInvalid(ValueError):
+    """A body that is neither a resume request nor an event known here. The text names what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequest:
+    """Run `run` needs attempt `attempt` (from 1).
+
+    `not_before`: unix seconds until which the predecessor may still be working (its deadline), 0 when it is known to be
+    gone: the successor waits for its hand-over until then.
+    """
+
+    run: str
+    attempt: int
+    not_before: float = 0.0
+
+    def encode(self) -> str:
+        return json.dumps({"resume": {"run": self.run, "attempt": self.attempt, "not_before": self.not_before}})
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceGone:
+    """EC2 says that an instance ended (state-change notification); `at` is unix seconds, as far as EC2 said."""
+
+    instance: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A well-formed EC2 event that asks nothing of the launcher."""
+
+    what: str
+
+
+Message = ResumeRequest | InstanceGone | Ignored
+
+
+def decode(body: str) -> Message:
+    """Raises MessageInvalid, and nothing else, whatever the body."""
+    if len(body) > LARGEST_BODY:
+        raise MessageInvalid(f"{len(body)} characters, more than {LARGEST_BODY}")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MessageInvalid(f"not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise MessageInvalid("not a JSON object")
+    if "resume" in document:
+        return _resume(document["resume"])
+    if document.get("source") == "aws.ec2":
+        return _event(document)
+    raise MessageInvalid("neither a resume request nor an EC2 event")
+
+
+def _resume(fields: Any) -> ResumeRequest:
+    if not isinstance(fields, dict):
+        raise MessageInvalid("resume is not an object")
+    run, attempt, not_before = fields.get("run"), fields.get("attempt"), fields.get("not_before", 0.0)
+    if not isinstance(run, str) or not keys.RUN_NAME.fullmatch(run):
+        raise MessageInvalid(f"resume.run is not a run's name: {run!r}")
+    if not isinstance(attempt, int) or isinstance(attempt, bool) or not 1 <= attempt <= keys.LAST_ATTEMPT:
+        raise MessageInvalid(f"resume.attempt is not a number from 1 to {keys.LAST_ATTEMPT}: {attempt!r}")
+    # Written so that NaN falls through: it compares false with everything.
+    if isinstance(not_before, bool) or not isinstance(not_before, int | float) or not 0 <= not_before < 1e11:
+        raise MessageInvalid(f"resume.not_before is not a time: {not_before!r}")
+    return ResumeRequest(run, attempt, float(not_before))
+
+
+def _event(document: dict[str, Any]) -> InstanceGone | Ignored:
+    kind, detail = document.get("detail-type"), document.get("detail")
+    if not isinstance(kind, str) or not isinstance(detail, dict):
+        raise MessageInvalid("EC2 event without detail")
+    if kind != "EC2 Instance State-change Notification":
+        return Ignored(kind)
+    instance, state = detail.get("instance-id"), detail.get("state")
+    if not isinstance(instance, str) or not keys.INSTANCE_ID.fullmatch(instance) or not isinstance(state, str):
+        raise MessageInvalid(f"EC2 event without an instance: {instance!r} {state!r}")
+    return InstanceGone(instance, state) if state in GONE_STATES else Ignored(f"{kind}: {state}")

@@ -1,0 +1,1 @@
+"""The Lambda that turns every resume request into exactly one new owner. core + boto3 only."""

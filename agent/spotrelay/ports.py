@@ -1,0 +1,65 @@
+"""What the relay needs of the outside world. Each method's contract is its docstring; `tests/contracts/` holds every
+implementation to it, fakes and real ones alike.
+
+A port says what is meant, not how it is asked for: no ARNs, no HTTP, no SDK types. Errors are those of
+`core.errors` and nothing else; an adapter that lets a library's own exception through is broken.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from spotrelay.core.messages import ResumeRequest
+
+
+class Metadata(Protocol):
+    """The instance's own metadata service."""
+
+    async def text(self, path: str) -> str | None:
+        """The document at `path` below `/latest/` (`meta-data/instance-id`); None when there is none (404).
+
+        Raises MetadataUnavailable for every other answer and for none at all. A token that the service no longer
+        knows (401) is renewed once inside of the call.
+        """
+        ...
+
+    def server_now(self) -> float | None:
+        """EC2's own UTC, in seconds since 1970, carried on from the `Date` of the newest answer; None before there
+        is one. The instance's clock may be minutes off while a notice's `time` is EC2's."""
+        ...
+
+
+class Store(Protocol):
+    """Objects by name, in a bucket or a folder. Every write is whole or not there at all."""
+
+    async def get(self, key: str) -> bytes:
+        """The object's bytes. Raises NotFound."""
+        ...
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write the object, whole, replacing one that is there."""
+        ...
+
+    async def create(self, key: str, data: bytes) -> None:
+        """Write the object only if there is none. Of many who try, exactly one returns.
+
+        Raises AlreadyExists. After a retry whose first try did arrive, an object with these very bytes counts as
+        ours and the call returns: callers put what makes them unique (instance id, a token) into `data`.
+        """
+        ...
+
+    async def list(self, prefix: str) -> list[str]:
+        """Names that begin with `prefix`, sorted. Strongly consistent, as S3 is."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; none there is no error."""
+        ...
+
+
+class ResumeQueue(Protocol):
+    """The doorbell of the launcher."""
+
+    async def post(self, request: ResumeRequest) -> None:
+        """Deliver at least once, or raise QueueError."""
+        ...

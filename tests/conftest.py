@@ -1,0 +1,28 @@
+"""What holds for every test: a blocked loop is a failure, and nothing may wait for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+# A step of the loop longer than this is a blocked loop. Two cores shared with other work stall by tens of
+# milliseconds by themselves; a synchronous S3 or disk call on the loop takes longer than this at once.
+SLOW_STEP_S = 0.5
+
+
+@pytest.fixture(autouse=True)
+async def _blocked_loop_fails(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = SLOW_STEP_S
+    yield
+    blocked = [r.getMessage() for r in caplog.records if r.name == "asyncio" and "took" in r.getMessage()]
+    assert not blocked, f"the event loop was blocked: {blocked}"
+
+
+@pytest.fixture(autouse=True)
+def _quiet_libraries() -> None:
+    logging.getLogger("botocore").setLevel(logging.WARNING)
