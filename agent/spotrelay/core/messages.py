@@ -23,23 +23,19 @@ class MessageInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ResumeRequest:
-    """Run `run` needs attempt `attempt` (from 1).
-
-    `not_before`: unix seconds until which the predecessor may still be working (its deadline), 0 when it is known to be
-    gone: the successor waits for its hand-over until then.
-    """
+    """Run `run` needs attempt `attempt` (from 1). `rings` counts how often the launcher has sent it to itself again."""
 
     run: str
     attempt: int
-    not_before: float = 0.0
+    rings: int = 0
 
     def encode(self) -> str:
-        return json.dumps({"resume": {"run": self.run, "attempt": self.attempt, "not_before": self.not_before}})
+        return json.dumps({"resume": {"run": self.run, "attempt": self.attempt, "rings": self.rings}})
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceGone:
-    """EC2 says that an instance ended (state-change notification); `at` is unix seconds, as far as EC2 said."""
+    """EC2 says that an instance ends or ended (state-change notification)."""
 
     instance: str
     state: str
@@ -75,15 +71,18 @@ def decode(body: str) -> Message:
 def _resume(fields: Any) -> ResumeRequest:
     if not isinstance(fields, dict):
         raise MessageInvalid("resume is not an object")
-    run, attempt, not_before = fields.get("run"), fields.get("attempt"), fields.get("not_before", 0.0)
+    run, attempt, rings = fields.get("run"), fields.get("attempt"), fields.get("rings", 0)
     if not isinstance(run, str) or not keys.RUN_NAME.fullmatch(run):
         raise MessageInvalid(f"resume.run is not a run's name: {run!r}")
-    if not isinstance(attempt, int) or isinstance(attempt, bool) or not 1 <= attempt <= keys.LAST_ATTEMPT:
+    if not _is_count(attempt) or not 1 <= attempt <= keys.LAST_ATTEMPT:
         raise MessageInvalid(f"resume.attempt is not a number from 1 to {keys.LAST_ATTEMPT}: {attempt!r}")
-    # Written so that NaN falls through: it compares false with everything.
-    if isinstance(not_before, bool) or not isinstance(not_before, int | float) or not 0 <= not_before < 1e11:
-        raise MessageInvalid(f"resume.not_before is not a time: {not_before!r}")
-    return ResumeRequest(run, attempt, float(not_before))
+    if not _is_count(rings) or rings < 0:
+        raise MessageInvalid(f"resume.rings is not a count: {rings!r}")
+    return ResumeRequest(run, attempt, rings)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _event(document: dict[str, Any]) -> InstanceGone | Ignored:

@@ -1,0 +1,161 @@
+"""The small JSON objects of a run: what each holds, written by one side and checked by every reader.
+
+A record is a dataclass; its JSON is its fields. Readers refuse what is garbled or of the wrong types with RecordInvalid
+and ignore fields they do not know, so that an older launcher can read what a newer agent wrote. Times are unix seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from spotrelay.core.errors import StoreError
+
+T = TypeVar("T")
+
+
+class RecordInvalid(StoreError):
+    """An object of ours that does not hold what it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """instances/<id>.json: this instance is for that attempt."""
+
+    run: str
+    attempt: int
+    predecessor_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The instance that owns an attempt. `token` is fresh for every boot of an agent and makes the object unique."""
+
+    instance: str
+    token: str
+    at: float
+    instance_type: str = ""
+    zone: str = ""
+    market: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The snapshot that an attempt began from; None: it began with the directory as it was."""
+
+    snapshot: str | None
+    at: float
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The heartbeat. `gone_at`: when the instance will be taken, once that is known."""
+
+    instance: str
+    phase: str
+    at: float
+    gone_at: float | None = None
+    snapshot: str | None = None
+    last_save_s: float | None = None
+    last_save_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """How an attempt ended, and what it leaves.
+
+    `reason`: interrupted, or error. `ended`: how the command ended ("exit 0", "signal 9"), None when it never ran.
+    `clean`: it ended, after our signal, with a code that the spec calls clean. `errors`: failures in a row so far.
+    """
+
+    instance: str
+    reason: str
+    at: float
+    ended: str | None
+    exit_code: int | None
+    clean: bool
+    errors: int
+    snapshot: str | None
+    notice: str | None = None
+    message: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+    saved_bytes: int = 0
+    restored_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: succeeded, failed, stopped, or limit. `message` says why, to a person."""
+
+    result: str
+    attempt: int
+    at: float
+    exit_code: int | None = None
+    snapshot: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One CreateFleet call that will be made, and made again in exactly these words by whoever finds it unanswered."""
+
+    token: str
+    run: str
+    attempt: int
+    request: dict[str, Any]
+    at: float
+    predecessor_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What EC2 said to an intent: an instance, or why there is none. `kind`: launched, elsewhere, later, or fatal."""
+
+    kind: str
+    at: float
+    instance: str | None = None
+    instance_type: str = ""
+    zone: str = ""
+    errors: list[str] = field(default_factory=list)
+    retry_at: float = 0.0
+
+
+def encode(record: Any) -> bytes:
+    return json.dumps(asdict(record)).encode()
+
+
+def decode(cls: type[T], data: bytes, *, key: str) -> T:
+    """Raises RecordInvalid, which names `key`, for everything but a record of this class."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RecordInvalid(f"{key} is not JSON: {error}", next_step=_NEXT) from error
+    if not isinstance(document, dict):
+        raise RecordInvalid(f"{key} is not an object", next_step=_NEXT)
+    hints = typing.get_type_hints(cls)
+    known = {f.name: document[f.name] for f in fields(cls) if f.name in document}  # type: ignore[arg-type]
+    for name, value in known.items():
+        if not _fits(value, hints[name]):
+            raise RecordInvalid(f"{key}: {name} is {value!r}", next_step=_NEXT)
+    try:
+        return cls(**known)
+    except TypeError as error:
+        raise RecordInvalid(f"{key}: {error}", next_step=_NEXT) from error
+
+
+_NEXT = "the object was damaged or written by something else; look at it, and remove it if it is not the run's"
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin or hint)
