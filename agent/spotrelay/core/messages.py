@@ -14,6 +14,7 @@ from spotrelay.core import keys
 
 # Bodies are a few hundred bytes; a megabyte of JSON would only be somebody's mistake or mischief.
 LARGEST_BODY = 64 * 1024
+MOST_RINGS = 1_000_000
 GONE_STATES = ("shutting-down", "terminated", "stopping", "stopped")
 
 
@@ -74,15 +75,13 @@ def _resume(fields: Any) -> ResumeRequest:
     run, attempt, rings = fields.get("run"), fields.get("attempt"), fields.get("rings", 0)
     if not isinstance(run, str) or not keys.RUN_NAME.fullmatch(run):
         raise MessageInvalid(f"resume.run is not a run's name: {run!r}")
-    if not _is_count(attempt) or not 1 <= attempt <= keys.LAST_ATTEMPT:
-        raise MessageInvalid(f"resume.attempt is not a number from 1 to {keys.LAST_ATTEMPT}: {attempt!r}")
-    if not _is_count(rings) or rings < 0:
-        raise MessageInvalid(f"resume.rings is not a count: {rings!r}")
-    return ResumeRequest(run, attempt, rings)
+    return ResumeRequest(run, _count(attempt, "attempt", 1, keys.LAST_ATTEMPT), _count(rings, "rings", 0, MOST_RINGS))
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _count(value: Any, name: str, low: int, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise MessageInvalid(f"resume.{name} is not a number from {low} to {high}: {value!r}")
+    return value
 
 
 def _event(document: dict[str, Any]) -> InstanceGone | Ignored:

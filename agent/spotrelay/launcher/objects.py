@@ -1,0 +1,123 @@
+"""The store as the launcher sees it: a few calls on small objects, by boto3 or by the standard library.
+
+The agent moves gigabytes through obstore; the launcher reads and writes some hundred bytes, and its zip carries no
+wheel. `tests/contracts/test_store.py` holds both to the same promises, so that what one writes the other reads.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import urllib.parse
+from pathlib import Path
+from typing import Any, Protocol
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config
+
+from spotrelay.core.errors import StoreDenied, StoreError, StoreUnavailable, UsageError
+
+CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
+_DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoSuchBucket"}
+
+
+class Objects(Protocol):
+    def get(self, key: str) -> bytes | None:
+        """None when there is no such object."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write it if there is none; False when there is one (with any bytes)."""
+        ...
+
+    def list(self, prefix: str) -> list[str]:
+        """Names that begin with `prefix`, sorted."""
+        ...
+
+
+def open_objects(url: str) -> Objects:
+    """`s3://bucket/prefix` or `file:///folder`."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "file":
+        return Folder(Path(urllib.parse.unquote(parts.path)))
+    if parts.scheme == "s3" and parts.netloc:
+        return Bucket(parts.netloc, parts.path.strip("/"))
+    raise UsageError(f"not a store: {url!r}", next_step="give s3://bucket/prefix or file:///folder")
+
+
+class Folder:
+    """Objects as files. A temporary name ends in #digits, which obstore's folder store leaves out of listings too."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            return (self._root / key).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def create(self, key: str, data: bytes) -> bool:
+        path = self._root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_name(f"{path.name}#{secrets.randbelow(10**12)}")
+        staged.write_bytes(data)
+        try:
+            os.link(staged, path)  # fails where a rename would replace
+        except FileExistsError:
+            return False
+        finally:
+            staged.unlink()
+        return True
+
+    def list(self, prefix: str) -> list[str]:
+        folder = (self._root / prefix).parent if not prefix.endswith("/") else self._root / prefix
+        found = (path.relative_to(self._root).as_posix() for path in folder.rglob("*") if path.is_file())
+        return sorted(key for key in found if key.startswith(prefix) and "#" not in key)
+
+
+class Bucket:
+    """Objects in S3. Errors come as StoreDenied (final) or StoreUnavailable (the message will be tried again)."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
+        self._client: Any = boto3.client("s3", config=CONFIG)
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            data: bytes = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            if _code(error) in ("NoSuchKey", "404"):
+                return None
+            raise _classified(error, key) from error
+        return data
+
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data, IfNoneMatch="*")
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            if _code(error) in ("PreconditionFailed", "412"):
+                return self.get(key) == data  # ours after all, when an earlier try got there and its answer was lost
+            raise _classified(error, key) from error
+        return True
+
+    def list(self, prefix: str) -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        try:
+            return [o["Key"].removeprefix(self._prefix) for page in pages for o in page.get("Contents", [])]
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise _classified(error, prefix) from error
+
+
+def _code(error: Exception) -> str:
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _classified(error: Exception, key: str) -> StoreError:
+    if _code(error) in _DENIED:
+        return StoreDenied(f"{key}: {error}", next_step="check the launcher's role and the store's URL")
+    return StoreUnavailable(f"{key}: {error}", next_step="the message will be delivered again")
