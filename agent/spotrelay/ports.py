@@ -7,9 +7,22 @@ A port says what is meant, not how it is asked for: no ARNs, no HTTP, no SDK typ
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from spotrelay.core.messages import ResumeRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Where this instance is and what it is. `market` is "spot", "on-demand", or another word of EC2's."""
+
+    instance_id: str
+    instance_type: str
+    zone: str
+    region: str
+    market: str
 
 
 class Metadata(Protocol):
@@ -38,6 +51,10 @@ class Store(Protocol):
 
     async def put(self, key: str, data: bytes) -> None:
         """Write the object, whole, replacing one that is there."""
+        ...
+
+    async def put_stream(self, key: str, chunks: Callable[[], AsyncIterator[bytes]]) -> None:
+        """As `put`, for what is too large for memory. A retry calls `chunks` anew."""
         ...
 
     async def create(self, key: str, data: bytes) -> None:

@@ -179,3 +179,12 @@ class DeadlinePassed(Event):
 @dataclass(frozen=True, slots=True)
 class NobodyCame(Event):
     """Nothing is left to wait for: the machine was not taken, or nobody was going to."""
+
+
+KINDS: tuple[type[Event], ...] = (
+    *(Notice, Rebalance, Withdrawn, Fenced, Stopped),
+    *(Booted, Assigned, TurnedAway, Claimed, PredecessorGone, Restored, Spawned),
+    *(Succeeded, Drained, Failed, GaveUp),
+    *(Saved, SaveMissed, HandedOver, Recorded, RecordMissed, Published),
+    *(GraceOver, DeadlinePassed, NobodyCame),
+)

@@ -101,7 +101,7 @@ _PASS_ON = Row(P.HANDING_OVER, (E.POST_RESUME, E.ABANDON, E.HAND_OVER))
 _PASS_ON_ERROR = Row(P.HANDING_OVER, (E.POST_RESUME, E.HAND_OVER), errored=True)
 _STOP_BEFORE_START = Row(P.RECORDING, (E.ABANDON, E.RECORD), Result.STOPPED)
 _LAST_SAVE = Row(P.SAVING, (E.SAVE,))
-_LAST_SAVE_ERROR = Row(P.SAVING, (E.POST_RESUME, E.SAVE), errored=True)
+_LAST_SAVE_ERROR = Row(P.SAVING, (E.SAVE,), errored=True)
 _SUCCESS = Row(P.CONCLUDING, (E.SAVE,), Result.SUCCEEDED)
 _FAILURE = Row(P.CONCLUDING, (E.SAVE,), Result.FAILED)
 _STAY = Row(P.STAYING, (E.STAY,))
@@ -170,9 +170,9 @@ TABLE: dict[Phase, dict[type[Event], Row]] = {
         ev.Fenced: Row(P.LEAVING, (E.ABANDON, E.KILL, E.LEAVE)),
     },
     P.SAVING: {
-        ev.Saved: Row(P.HANDING_OVER, (E.HAND_OVER,)),
-        ev.SaveMissed: Row(P.HANDING_OVER, (E.HAND_OVER,)),
-        ev.Notice: Row(P.SAVING, (E.REPLAN,)),
+        ev.Saved: Row(P.HANDING_OVER, (E.POST_RESUME, E.HAND_OVER)),
+        ev.SaveMissed: Row(P.HANDING_OVER, (E.POST_RESUME, E.HAND_OVER)),
+        ev.Notice: Row(P.SAVING, (E.POST_RESUME, E.REPLAN)),
         ev.DeadlinePassed: _TOO_LATE,
         ev.Fenced: _ABANDON,
     },
@@ -237,7 +237,7 @@ IGNORED: dict[Phase, frozenset[type[Event]]] = {
     P.PUBLISHING: _ENDING | {ev.Fenced},
     P.STAYING: _ENDING
     | {ev.Saved, ev.SaveMissed, ev.HandedOver, ev.Recorded, ev.RecordMissed, ev.Published, ev.DeadlinePassed},
-    P.LEAVING: frozenset(Event.__subclasses__()),
+    P.LEAVING: frozenset(ev.KINDS),
 }
 
 

@@ -1,0 +1,380 @@
+"""What one attempt can do: one method for each effect of the lifecycle that takes time, each ending in an event.
+
+Nothing here decides what comes next; `relay.py` calls these in the order that `core.lifecycle` gives. Each method knows
+its own bound: a step that cannot be done in its time returns the event that says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from spotrelay import child as children
+from spotrelay.core import events as ev
+from spotrelay.core import keys, records
+from spotrelay.core.ends import End, Exited
+from spotrelay.core.errors import (
+    AlreadyExists,
+    CommandError,
+    SnapshotError,
+    SpotrelayError,
+    StoreError,
+)
+from spotrelay.core.events import Event
+from spotrelay.core.keys import SnapshotId
+from spotrelay.core.lifecycle import Result
+from spotrelay.core.messages import ResumeRequest
+from spotrelay.core.spec import Spec
+from spotrelay.history import History
+from spotrelay.output import OutputShipper
+from spotrelay.patience import patiently
+from spotrelay.ports import Identity, ResumeQueue, Store
+from spotrelay.saving import Saver
+from spotrelay.snapshot import Restored, Saved, Snapshots
+
+# How long a step may wait for its surroundings: an S3 outage of the last years was over within it, and an instance
+# that waits costs less than the work it would lose. Then P5: it ends, and EC2's event finds another.
+PATIENCE_S = 600.0
+# The hand-over is one small object; its successor does not depend on it, only waits for it.
+HANDOVER_S = 30.0
+# The margin on a predecessor's deadline: clocks of instances agree to milliseconds, `time` is "approximate".
+MARGIN_S = 10.0
+# Without a deadline or a hand-over, a predecessor whose heartbeat (15 s) is this old is gone.
+SILENT_S = 180.0
+LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What this instance is here for."""
+
+    store: Store
+    queue: ResumeQueue
+    spec: Spec
+    number: int
+    predecessor_gone: bool = False
+
+
+class Attempt:
+    """`wall`: unix seconds as EC2 sees them; `clock`: monotonic. `output`: the file for what the command says."""
+
+    def __init__(
+        self,
+        arrival: Arrival,
+        identity: Identity,
+        *,
+        output: Path,
+        environment: Mapping[str, str],
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self.spec, self.number, self.store = arrival.spec, arrival.number, arrival.store
+        self.run = arrival.spec.run.name
+        self.history = History(arrival.store, self.run)
+        self.gone_at: float | None = None  # monotonic
+        self.child: children.Child | None = None
+        self.end: End | None = None
+        self.message = ""
+        self.timings: dict[str, float] = {}
+        self._arrival, self._identity = arrival, identity
+        self._environment, self._wall, self._clock = environment, wall, clock
+        directory = Path(self.spec.run.directory)
+        self._snapshots = Snapshots(arrival.store, self.run, directory, exclude=self.spec.run.exclude)
+        self._output_path = output
+        self._output = OutputShipper(arrival.store, self.run, self.number, output)
+        self._shipping: asyncio.Task[None] | None = None
+        self.saver = Saver(self._snapshots, self.number, told=self._on_saved)
+        self.newest: SnapshotId | None = None
+        self._restored: Restored | None = None
+        self.errors = 0
+        self._errors_before = 0
+        self._signalled_at: float | None = None
+        self._began: float | None = None
+        self._saved_bytes = 0
+        self._log = structlog.get_logger()
+
+    # --- the way in
+
+    async def claim(self) -> Event:
+        """Create-only: of all instances that think this attempt theirs, one gets Claimed (P1)."""
+        me = records.Claim(
+            instance=self._identity.instance_id,
+            token=secrets.token_hex(8),
+            at=self._wall(),
+            instance_type=self._identity.instance_type,
+            zone=self._identity.zone,
+            market=self._identity.market,
+        )
+        try:
+            return await patiently(lambda: self._claim(me), what="claim", for_s=PATIENCE_S)
+        except StoreError as error:
+            return self._turned_away(str(error))
+
+    async def _claim(self, me: records.Claim) -> Event:
+        if await self.history.outcome() is not None:
+            return self._turned_away("the run is over")
+        if await self.history.claim(self.number + 1) is not None:
+            return self._turned_away("a later attempt has begun")
+        try:
+            await self.store.create(keys.claim(self.run, self.number), records.encode(me))
+        except AlreadyExists:
+            owner = await self.history.claim(self.number)
+            if owner is None or owner.instance != me.instance:
+                return self._turned_away(f"{owner.instance if owner else 'somebody'} owns the attempt")
+        first = await self.history.claim(1)
+        self._began = first.at if first else me.at
+        return ev.Claimed()
+
+    def _turned_away(self, why: str) -> Event:
+        self._log.warning("attempt.refused", why=why)
+        return ev.TurnedAway()
+
+    async def await_predecessor(self) -> Event:
+        """Until it handed over, or can add nothing any more. What it saves while we wait is worth the wait."""
+        while not await self._predecessor_done():  # noqa: ASYNC110 - the store sends no events
+            await asyncio.sleep(LOOK_S)
+        return ev.PredecessorGone()
+
+    async def _predecessor_done(self) -> bool:
+        if self.number == 1:
+            return True
+        try:
+            claim = await self.history.claim(self.number - 1)
+            handover = await self.history.handover(self.number - 1)
+            status = await self.history.status(self.number - 1)
+        except StoreError as error:
+            self._log.warning("predecessor.unknown", error=str(error))
+            return False
+        if handover is not None:
+            self._errors_before = handover.errors
+            return True
+        if self._arrival.predecessor_gone or claim is None:
+            return True
+        heard = status.at if status is not None else claim.at
+        told = status.gone_at if status is not None else None
+        return self._wall() > (heard + SILENT_S if told is None else told + MARGIN_S)
+
+    async def restore(self) -> Event:
+        """The directory as the newest snapshot that counts; verified, or the command is not started (P2)."""
+        try:
+            snapshot = await patiently(self._fix_base, what="base", for_s=PATIENCE_S)
+            if snapshot is None:
+                await asyncio.to_thread(Path(self.spec.run.directory).mkdir, parents=True, exist_ok=True)
+                return ev.Restored()
+            self._restored = await patiently(
+                lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S
+            )
+        except StoreError as error:
+            return self._outside_fault(error)
+        except (SnapshotError, OSError) as error:
+            return self._fault(error)
+        self.newest = snapshot
+        self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)
+        return ev.Restored()
+
+    async def _fix_base(self) -> SnapshotId | None:
+        """Choose what this attempt begins from, for ever (`history.py`). A restarted agent has snapshots of its own."""
+        newest = await self.history.newest_allowed(self.number)
+        base = records.Base(str(newest) if newest else None, self._wall(), self._identity.instance_id)
+        with contextlib.suppress(AlreadyExists):
+            await self.store.create(keys.base(self.run, self.number), records.encode(base))
+        if newest is not None and newest.attempt == self.number:
+            self.saver.begin_at(newest.number + 1)
+        return newest
+
+    async def spawn(self) -> Event:
+        run = self.spec.run
+        try:
+            self.child = await children.spawn(
+                run.command,
+                directory=Path(run.directory),
+                output=self._output_path,
+                environment={**self._environment, **run.env, **self._own_environment()},
+                user=run.user,
+                umask=int(run.umask, 8),
+            )
+        except CommandError as error:
+            self.end = Exited(error.exit_code)
+            return self._fault(error)
+        self._shipping = asyncio.create_task(self._output.run(), name="output")
+        self._log.info("command.started", pid=self.child.pid, command=list(run.command))
+        return ev.Spawned()
+
+    def _own_environment(self) -> dict[str, str]:
+        return {
+            "SPOTRELAY_RUN": self.run,
+            "SPOTRELAY_ATTEMPT": str(self.number),
+            "SPOTRELAY_SNAPSHOT": str(self.newest) if self.newest else "",
+        }
+
+    # --- the command
+
+    async def ended(self) -> Event:
+        """When every process of the command is gone, and what that means."""
+        assert self.child is not None
+        self.end = await self.child.wait()
+        if self._signalled_at is not None:
+            self.timings["signal_to_exit_s"] = self._clock() - self._signalled_at
+        self._log.info("command.ended", end=str(self.end), after_signal=self._signalled_at is not None)
+        if self._signalled_at is not None:
+            return ev.Drained() if self.clean or not self.spec.interrupt.strict_exit else self._fault(None)
+        return ev.Succeeded() if self.end == Exited(0) else self._fault(None)
+
+    @property
+    def clean(self) -> bool:
+        """It ended after our signal, with a code that the spec calls clean."""
+        codes = self.spec.interrupt.clean_exit_codes
+        return self._signalled_at is not None and isinstance(self.end, Exited) and self.end.code in codes
+
+    async def signal(self) -> None:
+        """Ask the command to end. One that has ended by itself in the meantime was not interrupted."""
+        assert self.child is not None
+        delivery = await self.child.signal(signal.Signals[f"SIG{self.spec.interrupt.signal}"])
+        if delivery.programs or delivery.shells:
+            self._signalled_at = self._clock()
+        self._log.info("command.signalled", programs=delivery.programs, shells=delivery.shells)
+
+    async def kill(self) -> None:
+        if self.child is None:
+            return
+        self._log.warning("command.killed", processes=self.child.processes())
+        try:
+            await self.child.kill()
+        except TimeoutError as error:
+            self._log.error("command.unkillable", error=str(error))
+
+    def _fault(self, error: Exception | None) -> Event:
+        """The run's own error: counted, and tried again as often as the spec says."""
+        self.message = str(error) if error else f"the command ended with {self.end}"
+        self._log.error("attempt.failed", error=self.message)
+        self.errors = self._errors_before + 1
+        return ev.Failed() if self.errors <= self.spec.limits.error_retries else ev.GaveUp()
+
+    def _outside_fault(self, error: Exception) -> Event:
+        """The surroundings' error: not the run's, and another instance may have better ones."""
+        self.message = str(error)
+        self._log.error("attempt.failed", error=self.message)
+        return ev.Failed()
+
+    # --- the way out
+
+    async def post_resume(self) -> None:
+        """The successor is asked for, until the queue has it. The launcher wants to see why: hence the heartbeat."""
+        await patiently(
+            lambda: self._arrival.queue.post(ResumeRequest(self.run, self.number + 1)),
+            what="resume request",
+            for_s=PATIENCE_S,
+        )
+        self._log.info("resume.posted", attempt=self.number + 1)
+
+    async def save(self) -> Event:
+        """The last save. Cancelled from outside at its deadline; then the snapshot before it stands (P4)."""
+        began = self._clock()
+        try:
+            await self.saver.stop()
+            await patiently(self.saver.save, what="last save", for_s=PATIENCE_S)
+        except (SpotrelayError, OSError) as error:
+            self.message = self.message or f"the last save failed: {error}"
+            self._log.error("snapshot.missed", error=str(error), stands=str(self.newest))
+            return ev.SaveMissed()
+        self.timings["save_s"] = self._clock() - began
+        assert self.newest is not None
+        return ev.Saved(self.newest)
+
+    async def _ship_output(self) -> None:
+        """After snapshot and hand-over: nobody waits for the command's words."""
+        if self._shipping is not None:
+            self._shipping.cancel()
+            await asyncio.gather(self._shipping, return_exceptions=True)
+            await self._output.finish(None)
+
+    def _on_saved(self, saved: Saved) -> None:
+        self.newest = saved.snapshot
+        self._saved_bytes = saved.new_bytes
+
+    async def hand_over(self, *, errored: bool, notice: str | None) -> Event:
+        exited = self.end.status if self.end is not None else None
+        handover = records.Handover(
+            instance=self._identity.instance_id,
+            reason="error" if errored else "interrupted",
+            at=self._wall(),
+            ended=str(self.end) if self.end is not None else None,
+            exit_code=exited,
+            clean=self.clean,
+            errors=self.errors if errored else 0,
+            snapshot=str(self.newest) if self.newest else None,
+            notice=notice,
+            message=self.message,
+            timings=self.timings,
+            saved_bytes=self._saved_bytes,
+            restored_bytes=self._restored.bytes if self._restored else 0,
+        )
+        await self._written(keys.handover(self.run, self.number), records.encode(handover), HANDOVER_S)
+        await self._ship_output()
+        return ev.HandedOver()
+
+    async def record(self, result: Result) -> Event:
+        messages = {Result.STOPPED: "stopped by a person or at a limit", Result.SUCCEEDED: ""}
+        outcome = records.Outcome(
+            result=str(result),
+            attempt=self.number,
+            at=self._wall(),
+            exit_code=self.end.status if self.end is not None else None,
+            snapshot=str(self.newest) if self.newest else None,
+            message=self.message or messages.get(result, ""),
+        )
+        written = await self._written(keys.outcome(self.run), records.encode(outcome), PATIENCE_S)
+        return ev.Recorded() if written else ev.RecordMissed()
+
+    async def _written(self, key: str, data: bytes, for_s: float) -> bool:
+        """Create-only; one that is there already was written by this attempt's earlier agent, and stands."""
+        try:
+            await patiently(lambda: self.store.create(key, data), what=key, for_s=for_s)
+        except AlreadyExists:
+            self._log.warning("record.exists", key=key)
+        except StoreError as error:
+            self._log.error("record.missed", key=key, error=str(error))
+            return False
+        return True
+
+    async def publish(self) -> Event:
+        try:
+            await self._ship_output()
+            await self._snapshots.publish_artifacts()
+        except (SpotrelayError, OSError) as error:
+            self._log.error("artifacts.missed", error=str(error), stands=str(self.newest))
+        return ev.Published()
+
+    # --- what others see
+
+    def status(self, phase: str) -> records.Status:
+        last = self.saver.last
+        return records.Status(
+            instance=self._identity.instance_id,
+            phase=phase,
+            at=self._wall(),
+            gone_at=None if self.gone_at is None else self._wall() + self.gone_at - self._clock(),
+            snapshot=str(self.newest) if self.newest else None,
+            last_save_s=last.seconds if last else None,
+            last_save_bytes=last.new_bytes if last else None,
+        )
+
+    def out_of_hours(self) -> bool:
+        hours = self.spec.limits.hours
+        return bool(hours) and self._began is not None and self._wall() - self._began > hours * 3600
+
+    async def close(self) -> None:
+        """Nothing runs and nothing is written after this."""
+        await self.saver.stop()
+        if self._shipping is not None:
+            self._shipping.cancel()
+            await asyncio.gather(self._shipping, return_exceptions=True)
+        if self.child is not None and self.child.processes():
+            await self.kill()

@@ -1,0 +1,211 @@
+"""The systemd service: learn who and where we are, find the run, relay it, end the instance.
+
+What comes from the environment, all optional (the unit file and the local cloud set them):
+
+    SPOTRELAY_IMDS        the metadata service (http://169.254.169.254)
+    SPOTRELAY_ENDPOINT    every AWS service, instead of the region's own (the local cloud)
+    SPOTRELAY_STATE       folder for the command's output file (/var/lib/spotrelay)
+    SPOTRELAY_POWEROFF    the command that ends the instance (systemctl poweroff)
+
+What comes as user data is TOML, in one of two forms: [relay] alone (store, queue: the launch template's), and then the
+launcher assigns the run by an object under our instance id; or [relay] and the tables of run.toml, and then this
+instance is the run's first attempt.
+
+Every path ends in the power-off command, with the reason in the journal and on the console (P5), unless the run asked
+to keep the instance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from spotrelay.attempt import Arrival, Attempt
+from spotrelay.aws.imds import InstanceMetadata
+from spotrelay.aws.queue import SqsQueue
+from spotrelay.aws.store import open_store
+from spotrelay.core import keys, records, spec
+from spotrelay.core.errors import AlreadyExists, NotFound, RunOver, SpecError, SpotrelayError, Unassigned
+from spotrelay.logs import configure
+from spotrelay.patience import patiently
+from spotrelay.ports import Identity, Store
+from spotrelay.relay import Relay
+from spotrelay.watch import watch
+
+# The launcher writes the assignment right after EC2's answer, long before an image has booted; a launcher that died in
+# between is called again after the queue's visibility timeout (six times the function's minute).
+ASSIGNED_WITHIN_S = 600.0
+BOOT_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`command_environment` is what the command sees of ours: everything but what is meant for the agent."""
+
+    imds: str | None
+    endpoint: str | None
+    state: Path
+    poweroff: tuple[str, ...]
+    command_environment: Mapping[str, str]
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Settings:
+        return cls(
+            imds=environment.get("SPOTRELAY_IMDS"),
+            endpoint=environment.get("SPOTRELAY_ENDPOINT"),
+            state=Path(environment.get("SPOTRELAY_STATE", "/var/lib/spotrelay")),
+            poweroff=tuple(shlex.split(environment.get("SPOTRELAY_POWEROFF", "systemctl poweroff"))),
+            command_environment={k: v for k, v in environment.items() if not k.startswith("SPOTRELAY_")},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UserData:
+    store: str
+    queue: str
+    spec: spec.Spec | None
+
+
+def read_user_data(data: bytes | None) -> UserData:
+    """Raises SpecError with every problem."""
+    document = spec.toml_document(data or b"", source="user data")
+    relay, problems = document.pop("relay", {}), []
+    for name, example in (("store", "s3://bucket/prefix"), ("queue", "https://sqs.eu-west-1.amazonaws.com/1/relay")):
+        if not isinstance(relay, dict) or not isinstance(relay.get(name), str):
+            problems.append(f'user data: [relay] {name} is missing — set {name} = "{example}"')
+    run = None
+    if document:
+        try:
+            run = spec.parse(document, source="user data")
+        except SpecError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SpecError(problems)
+    return UserData(relay["store"], relay["queue"], run)
+
+
+class Arriving:
+    """How an instance comes to its run. One use."""
+
+    def __init__(self, settings: Settings, metadata: InstanceMetadata) -> None:
+        self._settings, self._metadata = settings, metadata
+
+    async def __call__(self) -> Attempt:
+        """Raises SpotrelayError when there is nothing for this instance to do."""
+        identity = await self._metadata.identity(within=BOOT_PATIENCE_S)
+        structlog.contextvars.bind_contextvars(instance=identity.instance_id)
+        user_data = read_user_data(await self._metadata.user_data(within=BOOT_PATIENCE_S))
+        store = open_store(user_data.store, region=identity.region)
+        queue = SqsQueue(user_data.queue, region=identity.region, endpoint=self._settings.endpoint)
+        await queue.open()
+        if user_data.spec is not None:
+            assignment = await self._begin(store, identity, user_data.spec)
+        else:
+            assignment = await self._assigned(store, identity)
+        data = await patiently(lambda: store.get(keys.spec(assignment.run)), what="spec", for_s=BOOT_PATIENCE_S)
+        run_spec = spec.from_json(data, source=keys.spec(assignment.run))
+        structlog.contextvars.bind_contextvars(run=assignment.run, attempt=assignment.attempt)
+        self._settings.state.mkdir(parents=True, exist_ok=True)
+        return Attempt(
+            Arrival(store, queue, run_spec, assignment.attempt, assignment.predecessor_gone),
+            identity,
+            output=self._settings.state / f"{assignment.run}-{assignment.attempt}.log",
+            environment=self._settings.command_environment,
+            wall=self._wall,
+            clock=time.monotonic,
+        )
+
+    def _wall(self) -> float:
+        return self._metadata.server_now() or time.time()
+
+    async def _begin(self, store: Store, identity: Identity, run_spec: spec.Spec) -> records.Assignment:
+        """The spec came with the instance: write the run, and that this instance is its first attempt."""
+        name, assignment = run_spec.run.name, records.Assignment(run_spec.run.name, 1)
+        try:
+            await patiently(
+                lambda: store.create(keys.spec(name), run_spec.encode()), what="spec", for_s=BOOT_PATIENCE_S
+            )
+        except AlreadyExists:
+            if await self._assignment(store, identity) != assignment:
+                raise RunOver(f"there is a run {name!r} already", next_step="give the run another name") from None
+        key = keys.assignment(identity.instance_id)
+        try:
+            await patiently(lambda: store.create(key, records.encode(assignment)), what=key, for_s=BOOT_PATIENCE_S)
+        except AlreadyExists:
+            structlog.get_logger().info("run.again", why="this instance was booted before")
+        return assignment
+
+    async def _assigned(self, store: Store, identity: Identity) -> records.Assignment:
+        """Wait for the launcher's word. Looks often at first: that is when it comes."""
+        until, wait = time.monotonic() + ASSIGNED_WITHIN_S, 0.25
+        while time.monotonic() < until:
+            assignment = await patiently(
+                lambda: self._assignment(store, identity), what="assignment", for_s=BOOT_PATIENCE_S
+            )
+            if assignment is not None:
+                return assignment
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, 5.0)
+        raise Unassigned(
+            f"no run was assigned to {identity.instance_id} within {ASSIGNED_WITHIN_S:g} s",
+            next_step="look at the launcher's log",
+        )
+
+    async def _assignment(self, store: Store, identity: Identity) -> records.Assignment | None:
+        key = keys.assignment(identity.instance_id)
+        try:
+            return records.decode(records.Assignment, await store.get(key), key=key)
+        except NotFound:
+            return None
+
+
+async def serve(settings: Settings) -> bool:
+    """Relay one attempt. Returns whether the instance is to be kept."""
+    async with InstanceMetadata(endpoint=settings.imds) as metadata:
+        relay = Relay(Arriving(settings, metadata), watch(metadata), clock=time.monotonic)
+        loop = asyncio.get_running_loop()
+        for caught in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(caught, relay.stop)
+        ending = await relay.run()
+    return ending.keep_alive
+
+
+def main() -> None:
+    settings = Settings.of(os.environ)
+    configure()
+    if settings.endpoint is not None:
+        _stand_in(settings)
+    keep, log = False, structlog.get_logger()
+    try:
+        keep = asyncio.run(serve(settings))
+    except Exception as error:  # whatever it was, the instance must not burn on
+        log.error("agent.broken", error=str(error), exc_info=not isinstance(error, SpotrelayError))
+    if keep:
+        log.warning("instance.kept", why="instance.keep_alive is set")
+        return
+    log.info("instance.ending", command=settings.poweroff)
+    if settings.poweroff:
+        os.execvp(settings.poweroff[0], settings.poweroff)  # noqa: S606 - the operator's command, not a shell's
+
+
+def _stand_in(settings: Settings) -> None:
+    """In the local cloud nothing of the person's own AWS configuration counts: neither keys nor endpoints."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    nothing: dict[str, Any] = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    os.environ.update(nothing, AWS_ENDPOINT_URL=str(settings.endpoint))
+    if settings.imds:
+        os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = settings.imds
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Wait for surroundings that are slow, wrong, down or throttling (P6), but not for ever (P5).
+
+The adapters try again for seconds. Here is the longer patience of steps that the attempt cannot do without: an outage
+of S3, or an instance role that is not there yet (IAM takes up to a minute), must not end what waiting would save.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+import tenacity
+
+from spotrelay.core.errors import QueueError, StoreDenied, StoreUnavailable
+
+T = TypeVar("T")
+_PASSING = (StoreUnavailable, StoreDenied, QueueError, OSError)
+# The adapters have waited before; here it goes on at a pace that a recovering service can bear.
+_WAIT = tenacity.wait_random_exponential(multiplier=0.5, min=0.2, max=20)
+
+
+async def patiently(call: Callable[[], Awaitable[T]], *, what: str, for_s: float) -> T:
+    """What `call` returns, tried for `for_s` seconds; then its last error. Errors that do not pass come at once."""
+    log = structlog.get_logger()
+
+    def tell(retry: tenacity.RetryCallState) -> None:
+        error = retry.outcome and retry.outcome.exception()
+        log.warning("surroundings.failing", what=what, error=str(error), tries=retry.attempt_number)
+
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(_PASSING),
+        wait=_WAIT,
+        stop=tenacity.stop_after_delay(for_s),
+        before_sleep=tell,
+        reraise=True,
+        sleep=asyncio.sleep,
+    )
+    return await retrying(call)
