@@ -1,0 +1,262 @@
+"""The one door to snapshots: a directory on this side, a run's snapshots in the store on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from spotrelay.core import keys
+from spotrelay.core.errors import ManifestInvalid, RestoreFailed, SaveFailed, StoreError
+from spotrelay.core.keys import SnapshotId
+from spotrelay.core.manifest import Entry, File, Header, Manifest, Skipped
+from spotrelay.ports import Store
+from spotrelay.snapshot import artifacts, read, scan, stored_manifest
+from spotrelay.snapshot.contents import Contents, Tally
+from spotrelay.snapshot.exclude import Exclusions, mounts_below
+from spotrelay.snapshot.index import Index
+from spotrelay.snapshot.restore import Restoring
+from spotrelay.snapshot.save import Saving
+from spotrelay.snapshot.threads import Threads
+
+# Reading, hashing and compressing beside the loop. 4 was measured on two cores; more only adds memory there.
+WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Bytes moved so far (stored bytes in a save, file bytes in a restore), and in all: 0 as long as nobody knows."""
+
+    bytes: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """`files` and `bytes`: what the directory holds. `packs` and `new_bytes`: what had to be sent for it.
+    `kept` and `torn`: files that changed under every read, see core.manifest.File."""
+
+    snapshot: SnapshotId
+    files: int
+    bytes: int
+    packs: int
+    new_bytes: int
+    seconds: float
+    kept: tuple[Path, ...] = ()
+    torn: tuple[Path, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`skipped`: what the snapshot holds and this machine cannot or shall not (excluded, a mount, no attributes
+    here).
+    """
+
+    snapshot: SnapshotId
+    files: int
+    bytes: int
+    seconds: float
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    files: int
+    skipped: tuple[Skipped, ...] = ()
+
+
+class Snapshots:
+    """Not for use by two tasks at once: one directory has one owner."""
+
+    def __init__(self, store: Store, run: str, directory: Path, *, exclude: Sequence[str] = ()) -> None:
+        """Raises ValueError for an exclude pattern that matches nothing."""
+        self._store, self._run, self._directory, self._patterns = store, run, directory, tuple(exclude)
+        self._index = Index()
+        Exclusions(self._patterns)
+
+    async def list(self) -> list[SnapshotId]:
+        """Committed snapshots, oldest first. Which of them may be restored, the relay decides (P1)."""
+        return sorted(keys.snapshot_of(key) for key in await self._store.list(keys.snapshots(self._run)))
+
+    async def read_manifest(self, snapshot: SnapshotId) -> Manifest:
+        """Raises StoreError (NotFound), ManifestInvalid, ManifestUnknown."""
+        data = await self._store.get(keys.snapshot(self._run, snapshot))
+        async with Threads(1) as threads:
+            manifest = await threads.run(stored_manifest.parse, data)
+        if manifest.header != Header(self._run, snapshot):
+            said = f"snapshot {manifest.header.snapshot} of run {manifest.header.run}"
+            raise ManifestInvalid(f"the manifest of snapshot {snapshot} says it is {said}")
+        return manifest
+
+    async def save(
+        self,
+        snapshot: SnapshotId,
+        *,
+        deadline: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Saved:
+        """Commit the directory as `snapshot`. `deadline`: monotonic seconds, after which nothing is written.
+
+        Raises SaveFailed (the deadline, or the directory itself), AlreadyExists (that snapshot is committed), and other
+        StoreErrors as they are. Whatever is raised, cancellation included: unless the store took the commit and its
+        answer was lost, there is no such snapshot; and no thread is left that reads the directory.
+        """
+        tally = Tally()
+        try:
+            # Outermost, because its TimeoutError is an OSError too. loop.time() is time.monotonic().
+            async with asyncio.timeout_at(deadline):
+                with self._errors_as(SaveFailed):
+                    return await self._save(snapshot, deadline, progress, tally)
+        except TimeoutError as error:
+            raise _too_late(snapshot, tally) from error
+
+    async def _save(
+        self, snapshot: SnapshotId, deadline: float | None, progress: Callable[[Progress], None] | None, tally: Tally
+    ) -> Saved:
+        def tell() -> None:
+            if progress is not None:
+                progress(Progress(tally.new_bytes, 0))
+
+        began = time.monotonic()
+        with self._root() as root, closing(scan.scan(root, self._exclusions())) as items:
+            async with Threads(WORKERS) as threads:
+                contents = Contents(self._store, self._run, root, self._index.packs, threads, tally=tally, tell=tell)
+                saving = Saving(root, self._index, contents, threads)
+                await saving.collect(items)
+                data = await threads.run(saving.encode, Header(self._run, snapshot))
+            if deadline is not None and time.monotonic() >= deadline:
+                raise _too_late(snapshot, tally)
+            await self._store.create(keys.snapshot(self._run, snapshot), data)
+        self._index = Index(saving.files, saving.packs())
+        return _saved(snapshot, saving.entries, tally, time.monotonic() - began)
+
+    async def restore(self, snapshot: SnapshotId, *, progress: Callable[[Progress], None] | None = None) -> Restored:
+        """Make the directory what `snapshot` holds, in place; excluded paths and other mounts stay as they are.
+
+        Raises ManifestInvalid, ManifestUnknown, PackCorrupt or RestoreFailed, and then the directory must not be
+        used. The manifest has been checked, and every pack it needs is known to exist, before the directory is
+        touched.
+        """
+        began = time.monotonic()
+        with self._errors_as(RestoreFailed):
+            manifest = await self.read_manifest(snapshot)
+            await self._need_packs(manifest)
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with self._root() as root:
+                _need_room(root, manifest)
+                self._index = Index()  # what it knew is about to be overwritten
+                async with Threads(WORKERS) as threads:
+                    restoring = Restoring(self._store, root, manifest, self._exclusions(), threads)
+                    await restoring.rebuild(_counting(progress, manifest))
+        # A command that starts at once must leave other times than ours.
+        await asyncio.sleep(read.TICK_S)
+        self._index = Index(restoring.files, dict(manifest.packs))
+        files = [entry for entry in manifest.entries if isinstance(entry, File)]
+        seconds = time.monotonic() - began
+        return Restored(snapshot, len(files), sum(f.size for f in files), seconds, tuple(restoring.skipped))
+
+    async def publish_artifacts(self) -> Published:
+        """Put the directory's regular files under `artifacts/`. Raises SaveFailed, StoreError."""
+        with self._errors_as(SaveFailed), self._root() as root:
+            async with Threads(WORKERS) as threads:
+                files, skipped = await artifacts.publish(self._store, self._run, root, self._exclusions(), threads)
+        return Published(files, tuple(skipped))
+
+    # --- before the first byte lands --------------------------------------------------------------------------------
+
+    async def _need_packs(self, manifest: Manifest) -> None:
+        there = {key.rpartition("/")[2] for key in await self._store.list(keys.packs(self._run))}
+        if missing := manifest.packs.keys() - there:
+            what = f"snapshot {manifest.header.snapshot}: {len(missing)} of its {len(manifest.packs)} packs are missing"
+            raise RestoreFailed(what, next_step="an earlier snapshot may be whole")
+
+    # --- around every operation -------------------------------------------------------------------------------------
+
+    def _exclusions(self) -> Exclusions:
+        return Exclusions(self._patterns, mounts_below(self._directory))
+
+    @contextmanager
+    def _root(self) -> Iterator[int]:
+        root = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield root
+        finally:
+            os.close(root)
+
+    @contextmanager
+    def _errors_as(self, kind: type[SaveFailed | RestoreFailed]) -> Iterator[None]:
+        """Errors of the file system become `kind`; so do those of the store in a restore, where they mean the same to
+        do. Of a group, the first error is the cause; the others are its consequences.
+        """
+        try:
+            yield
+        except (OSError, StoreError, BaseExceptionGroup) as caught:
+            error: BaseException = caught
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            if isinstance(error, OSError):
+                raise kind(f"{self._directory}: {error}", next_step=_next_step(error)) from error
+            if isinstance(error, StoreError) and kind is RestoreFailed:
+                raise RestoreFailed(error.what, next_step=error.next_step) from error
+            raise error from error.__cause__
+
+
+def _next_step(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "choose an instance or a volume with more disk"
+    return "see that the agent may read and write the directory"
+
+
+def _too_late(snapshot: SnapshotId, tally: Tally) -> SaveFailed:
+    sent = f"{tally.packs} packs ({tally.new_bytes} bytes)"
+    return SaveFailed(
+        f"snapshot {snapshot} is not committed: the deadline passed after {sent} were sent",
+        next_step="the last committed snapshot stands",
+    )
+
+
+def _need_room(root: int, manifest: Manifest) -> None:
+    """What could never fit is refused while the directory is still as it was."""
+    needed = sum(extent.length for entry in manifest.entries if isinstance(entry, File) for extent in entry.extents)
+    disk = os.fstatvfs(root)
+    if needed > (most := disk.f_blocks * disk.f_frsize):
+        what = f"snapshot {manifest.header.snapshot} has {needed} bytes, the whole file system {most}"
+        raise RestoreFailed(what, next_step="choose an instance or a volume with more disk")
+
+
+def _counting(progress: Callable[[Progress], None] | None, manifest: Manifest) -> Callable[[int], None]:
+    total = sum(extent.length for entry in manifest.entries if isinstance(entry, File) for extent in entry.extents)
+    done = 0
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(Progress(done, total))
+
+    return tell
+
+
+def _saved(snapshot: SnapshotId, entries: Sequence[Entry], tally: Tally, seconds: float) -> Saved:
+    files = [entry for entry in entries if isinstance(entry, File)]
+    return Saved(
+        snapshot,
+        files=len(files),
+        bytes=sum(file.size for file in files),
+        packs=tally.packs,
+        new_bytes=tally.new_bytes,
+        seconds=seconds,
+        kept=tuple(_path(file.path) for file in files if file.state == "kept"),
+        torn=tuple(_path(file.path) for file in files if file.state == "torn"),
+        skipped=tuple(entry for entry in entries if isinstance(entry, Skipped)),
+    )
+
+
+def _path(path: bytes) -> Path:
+    return Path(os.fsdecode(path))
