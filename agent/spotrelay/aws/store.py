@@ -1,0 +1,212 @@
+"""The Store port over obstore: `s3://bucket/prefix`, `file:///folder`, and `memory://` for tests.
+
+1. obstore speaks, `_classified` turns its errors into ours, `retry.retrying` tries again; nothing else does.
+   obstore's own retries (10 in up to 3 minutes) are off: two policies multiply, and the inner one knows no deadline.
+2. Create-only is S3's `If-None-Match: *`, and in a folder a hard link from a temporary file, which fails if the name
+   is taken. S3 answers 409 for "somebody is at it, ask again", which obstore calls "exists" as well: so a refusal is
+   believed only once the object has been seen.
+3. A folder gets whole objects by rename or link, without fsync: what it must survive is a killed process, as
+   rehearsals and tests have it. A run that must survive the machine keeps its store in S3.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore import exceptions as theirs
+from obstore.store import LocalStore, MemoryStore, S3Store
+
+from spotrelay.aws.retry import retrying
+from spotrelay.core.errors import (
+    AlreadyExists,
+    NotFound,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    UsageError,
+)
+from spotrelay.ports import Store
+
+R = TypeVar("R")
+
+# One call and its repetitions. A save has its own deadline and cancels what is under way; this is for calls that have
+# none.
+PATIENCE_S = 60.0
+# One attempt, its body included: 16 MiB in 30 s are 0.6 MB/s. Longer means a stalled connection, and a new one helps.
+ATTEMPT_S = 30
+CONNECT_S = 5
+# S3 takes 10,000 parts: 16 MiB each allow for objects of 160 GB.
+PART = 16 << 20
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def open_store(url: str, *, patience: float = PATIENCE_S) -> Store:
+    """`patience`: seconds after which a call is not tried again. Raises UsageError.
+
+    S3 takes its credentials and region as boto3 does (environment, profile, instance role) and honours
+    AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to before
+    the first call.
+    """
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "s3" if parts.netloc:
+            return ObjectStore(_s3(parts.netloc, parts.path.strip("/")), patience)
+        case "file" if not parts.netloc and len(parts.path) > 1:
+            return ObjectStore(LocalStore(Path(unquote(parts.path)), mkdir=True), patience)
+        case "memory":
+            return ObjectStore(MemoryStore(), patience)
+        case _:
+            raise UsageError(f"not a store's URL: {url!r}", next_step="use s3://bucket/prefix or file:///folder")
+
+
+def _s3(bucket: str, prefix: str) -> S3Store:
+    # Late: boto3 costs 60 ms and 15 MB, and a rehearsal in a folder needs none of it.
+    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        credential_provider=Boto3CredentialProvider(),
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=ATTEMPT_S)},
+        client_options={
+            "allow_http": endpoint is not None and urlsplit(endpoint).hostname in LOOPBACK,
+            "connect_timeout": timedelta(seconds=CONNECT_S),
+            "timeout": timedelta(seconds=ATTEMPT_S),
+        },
+        **options,
+    )
+
+
+class ObjectStore:
+    """Fulfils ports.Store over any of obstore's stores."""
+
+    def __init__(self, store: LocalStore | MemoryStore | S3Store, patience: float) -> None:
+        self._store, self._patience = store, patience
+
+    async def get(self, key: str) -> bytes:
+        async def attempt() -> bytes:
+            with _classified(key):
+                found = await obstore.get_async(self._store, key)
+                return bytes(await found.bytes_async())
+
+        return await self._retrying(attempt)
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self._retrying(lambda: self._put(key, data, "overwrite"))
+
+    async def put_stream(self, key: str, chunks: Callable[[], AsyncIterator[bytes]]) -> None:
+        async def attempt() -> None:
+            with _classified(key):
+                await obstore.put_async(self._store, key, chunks(), chunk_size=PART, max_concurrency=4)
+
+        await self._retrying(attempt)
+
+    async def create(self, key: str, data: bytes) -> None:
+        unanswered = False  # an earlier attempt may have arrived
+
+        async def attempt() -> None:
+            nonlocal unanswered
+            try:
+                await self._put(key, data, "create")
+            except StoreUnavailable:
+                unanswered = True
+                raise
+            except AlreadyExists:
+                if not (await self._is_there(key, data) and unanswered):
+                    raise
+
+        await self._retrying(attempt)
+
+    async def list(self, prefix: str) -> list[str]:
+        # obstore lists folders ("a/"), the port any beginning of a name ("a/b").
+        folder = prefix.rpartition("/")[0]
+
+        async def attempt() -> list[str]:
+            with _classified(prefix):
+                found = await obstore.list(self._store, folder or None, chunk_size=1000).collect_async()
+                return sorted(meta["path"] for meta in found if meta["path"].startswith(prefix))
+
+        return await self._retrying(attempt)
+
+    async def delete(self, key: str) -> None:
+        async def attempt() -> None:
+            with _classified(key):
+                await obstore.delete_async(self._store, key)
+
+        with suppress(NotFound):
+            await self._retrying(attempt)
+
+    async def _put(self, key: str, data: bytes, mode: Any) -> None:
+        with _classified(key):
+            await obstore.put_async(self._store, key, data, mode=mode, use_multipart=False)
+
+    async def _is_there(self, key: str, data: bytes) -> bool:
+        """Whether the object that stands in the way has these bytes. Raises StoreUnavailable if there is none."""
+        try:
+            with _classified(key):
+                found = await obstore.get_async(self._store, key)
+                return bytes(await found.bytes_async()) == data
+        except NotFound as error:
+            raise StoreUnavailable(f"{key}: refused for a conflict, but there is no such object") from error
+
+    async def _retrying(self, attempt: Callable[[], Awaitable[R]]) -> R:
+        return await retrying(attempt, patience=self._patience)
+
+
+@contextmanager
+def _classified(key: str) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        raise _classify(key, error) from error
+
+
+# What tells errors apart within obstore's GenericError is their text alone: S3's codes, and the system's error numbers.
+_DENIALS = (theirs.PermissionDeniedError, theirs.UnauthenticatedError)
+_DENIED = (
+    "ExpiredToken",
+    "InvalidToken",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "NoCredentials",
+    "(os error 13)",
+)
+_FULL = ("(os error 28)", "(os error 122)", "507 Insufficient Storage", "QuotaExceeded")
+_WRONG = ("(os error 20)", "(os error 21)", "NotImplemented", "InvalidBucketName", "PermanentRedirect", "Bad Request")
+
+
+def _classify(key: str, error: Exception) -> StoreError:
+    said = str(error).partition("\n\nDebug source:")[0]
+    what = f"{key}: {said}"
+    match error:
+        case _ if "NoSuchBucket" in said:
+            known = StoreError(what, next_step="create the bucket, or correct the store's URL")
+        case FileNotFoundError():
+            known = NotFound(f"{key}: there is no such object")
+        case theirs.AlreadyExistsError():
+            known = AlreadyExists(f"{key}: exists already")
+        case _ if isinstance(error, _DENIALS) or _has(error, _DENIED):
+            known = StoreDenied(what, next_step="see that the role or profile may use this bucket and prefix")
+        case _ if _has(error, _FULL):
+            known = StoreFull(what, next_step="make room, or choose another store")
+        case theirs.GenericError() | TimeoutError() if not _has(error, _WRONG):
+            known = StoreUnavailable(what)
+        case _:
+            known = StoreError(what)
+    return known
+
+
+def _has(error: Exception, signs: tuple[str, ...]) -> bool:
+    return any(sign in str(error) or sign in type(error).__name__ for sign in signs)
