@@ -15,7 +15,8 @@ from spotrelay.core import keys
 # Bodies are a few hundred bytes; a megabyte of JSON would only be somebody's mistake or mischief.
 LARGEST_BODY = 64 * 1024
 MOST_RINGS = 1_000_000
-GONE_STATES = ("shutting-down", "terminated", "stopping", "stopped")
+# Not yet while shutting down: an agent that was told so is still saving, and asks for its successor itself.
+GONE_STATES = ("terminated", "stopped")
 
 
 class MessageInvalid(ValueError):
@@ -36,7 +37,7 @@ class ResumeRequest:
 
 @dataclass(frozen=True, slots=True)
 class InstanceGone:
-    """EC2 says that an instance ends or ended (state-change notification)."""
+    """EC2 says that an instance ended (state-change notification)."""
 
     instance: str
     state: str

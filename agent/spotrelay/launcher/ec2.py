@@ -20,7 +20,6 @@ import botocore.exceptions
 from botocore.config import Config
 
 CONFIG = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 2})
-_DEAD = ("shutting-down", "terminated", "stopping", "stopped")
 
 # What EC2's errors mean for the hunt. Whatever is not listed is `later`: waiting is never wrong, giving up is.
 _ELSEWHERE = frozenset(
@@ -70,6 +69,20 @@ class Kind(StrEnum):
     BURNT = "burnt"  # the token belongs to something that is over
 
 
+class Life(StrEnum):
+    ALIVE = "alive"
+    ENDING = "ending"  # its operating system is being stopped; an agent on it is still saving
+    DEAD = "dead"
+
+
+_LIVES = {
+    "shutting-down": Life.ENDING,
+    "stopping": Life.ENDING,
+    "terminated": Life.DEAD,
+    "stopped": Life.DEAD,
+}
+
+
 class Unanswered(Exception):
     """EC2 gave no answer to the call (throttled, 5xx, connection lost): it may have launched. Same token again."""
 
@@ -97,10 +110,10 @@ class Ec2:
             raise Unanswered(str(error)) from error
         return _read(answer)
 
-    def is_dead(self, instance: str) -> bool | None:
+    def life(self, instance: str) -> Life | None:
         """None: EC2 does not know it (yet, or any more). Raises Unanswered."""
         found = self._describe(instance)
-        return None if found is None else found["State"]["Name"] in _DEAD
+        return None if found is None else _LIVES.get(found["State"]["Name"], Life.ALIVE)
 
     def tags(self, instance: str) -> dict[str, str]:
         """Raises Unanswered."""

@@ -28,6 +28,8 @@ from spotrelay.launcher.ec2 import Ec2
 from spotrelay.launcher.objects import open_objects
 from spotrelay.launcher.succession import Ground, Succession
 
+CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+
 _succession: Succession | None = None
 
 
@@ -61,8 +63,7 @@ def log(event: str, **fields: Any) -> None:
 
 class SqsBell:
     def __init__(self, url: str) -> None:
-        retries = {"mode": "standard", "total_max_attempts": 3}
-        self._client: Any = boto3.client("sqs", config=Config(connect_timeout=3, read_timeout=5, retries=retries))
+        self._client: Any = boto3.client("sqs", config=CONFIG)
         self._url = url
 
     def ring(self, request: ResumeRequest, delay_s: int) -> None:

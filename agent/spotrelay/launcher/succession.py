@@ -27,7 +27,7 @@ from typing import Any, Protocol, TypeVar
 from spotrelay.core import keys, records, spec
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.launcher import pools
-from spotrelay.launcher.ec2 import Kind, Launch, Unanswered
+from spotrelay.launcher.ec2 import Kind, Launch, Life, Unanswered
 from spotrelay.launcher.objects import Objects
 
 R = TypeVar("R")
@@ -46,7 +46,7 @@ STEPS_A_CALL = 5
 
 class Fleet(Protocol):
     def create_fleet(self, request: dict[str, Any], token: str) -> Launch: ...
-    def is_dead(self, instance: str) -> bool | None: ...
+    def life(self, instance: str) -> Life | None: ...
     def tags(self, instance: str) -> dict[str, str]: ...
 
 
@@ -116,13 +116,12 @@ class Succession:
             return None
         if self._objects.get(keys.handover(run, attempt)) is not None:
             return False
-        if self._fleet.is_dead(claim.instance) or self._forgotten(claim):
+        life = self._fleet.life(claim.instance)
+        if life is Life.DEAD or (life is None and self._now() - claim.at > FORGOTTEN_S):
             return True
         status = self._read(records.Status, keys.status(run, attempt))
-        return False if status is not None and status.gone_at is not None else None
-
-    def _forgotten(self, claim: records.Claim) -> bool:
-        return self._now() - claim.at > FORGOTTEN_S and self._fleet.is_dead(claim.instance) is None
+        told = status is not None and status.gone_at is not None
+        return False if told or life is Life.ENDING else None
 
     def _look_again(self, request: ResumeRequest) -> None:
         if request.rings >= MOST_LOOKS:
@@ -224,8 +223,8 @@ class Succession:
     def _died(self, answer: records.Answer) -> bool:
         """Launched, but dead by now. EC2's event may have come while there was no assignment: so it is asked here."""
         assert answer.instance is not None
-        dead = self._fleet.is_dead(answer.instance)
-        return self._now() - answer.at > FORGOTTEN_S if dead is None else dead
+        life = self._fleet.life(answer.instance)
+        return self._now() - answer.at > FORGOTTEN_S if life is None else life is not Life.ALIVE
 
     def _delay(self, step: int) -> int:
         """Doubled each step, up to SQS's longest, less up to a quarter: many runs must not come back together."""
