@@ -29,7 +29,8 @@ SPOT_PATH = "meta-data/spot/instance-action"
 REBALANCE_PATH = "meta-data/events/recommendations/rebalance"
 SCHEDULED_PATH = "meta-data/events/maintenance/scheduled"
 
-# 1 s: AWS advises 5 s. A second costs 0.1 % of a core and wins two of the 120 on average, four at worst.
+# 1 s: AWS advises 5 s. A look costs 0.45 ms of CPU (measured over loopback), so a second costs 0.05 % of a core, and it
+# wins two seconds of the 120 on average, four at worst.
 PERIOD_S = 1.0
 # The other two speak of minutes and hours, so for them it is what AWS advises.
 OTHERS_EVERY = 5
