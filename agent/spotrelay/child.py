@@ -23,7 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,12 @@ class Delivery:
 class Child:
     """A command that was started. Made by `spawn`."""
 
-    def __init__(self, subreaper: subprocess.Popen[bytes]) -> None:
+    def __init__(self, subreaper: subprocess.Popen[bytes], control: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         self.pid = 0
         self._subreaper = subreaper
-        self._link = _Link(self._on_message, self._on_gone)
+        self._control = control
+        self._received = b""
         self._ends: dict[int, End] = {}
         self._recipients: list[int] = []
         self._answers: list[asyncio.Future[Delivery]] = []
@@ -62,6 +63,7 @@ class Child:
         self._main: asyncio.Future[End] = loop.create_future()
         self._program: asyncio.Future[End] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(control, self._listen)
 
     async def main(self) -> End:
         """When the process that was started has ended; descendants may live on."""
@@ -78,16 +80,18 @@ class Child:
 
     async def signal(self, sig: int) -> Delivery:
         """Signal the program, or what is left behind when it has ended already (nobody, at last)."""
-        if self._gone.done():
+        try:
+            self._control.send(_line({"signal": int(sig)}))
+        except OSError:  # all gone, or being killed
             return Delivery({}, {}, leftovers=True)
         answer: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
-        self._link.send({"signal": int(sig)})
         return await answer
 
     async def kill(self, within: float = KILL_S) -> None:
         """SIGKILL to everything, again and again until nothing is left. Raises TimeoutError after `within` seconds."""
-        self._link.send({"kill": True})
+        with contextlib.suppress(OSError):  # all gone
+            self._control.shutdown(socket.SHUT_WR)
         try:
             async with asyncio.timeout(within):
                 await asyncio.shield(self._gone)
@@ -98,11 +102,10 @@ class Child:
         """Pids of all that is alive, parents before children."""
         return [] if self._gone.done() else processes.descendants(self._subreaper.pid)
 
-    async def _start(self, control: socket.socket, order: dict[str, Any]) -> dict[str, Any]:
+    async def _start(self, order: dict[str, Any]) -> dict[str, Any]:
         """Returns the subreaper's answer; whoever cancels this leaves no process behind."""
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self._link, sock=control)
-            self._link.send({"start": order})
+            await asyncio.get_running_loop().sock_sendall(self._control, _line({"start": order}))
             answer = await asyncio.shield(self._started)
             if "failed" in answer:
                 await asyncio.shield(self._gone)
@@ -110,6 +113,18 @@ class Child:
             await self.kill()
             raise
         return answer
+
+    def _listen(self) -> None:
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            received = self._control.recv(1 << 16)
+        *lines, self._received = (self._received + received).split(b"\n")
+        for line in lines:
+            self._on_message(json.loads(line))
+        if not received:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+            self._on_gone()
 
     def _on_message(self, message: dict[str, Any]) -> None:
         match message:
@@ -149,7 +164,7 @@ class Child:
 
     def _on_gone(self) -> None:
         """The subreaper has nobody left. Or it was killed itself: then it has not told of the main process."""
-        self._subreaper.wait()  # it closes its socket by exiting: no wait worth a thread
+        self._subreaper.wait()  # its socket was closed by its exit: no wait worth a thread
         if not self._started.done():
             self._started.set_result({"failed": "subreaper", "errno": 0, "text": "it ended before the command began"})
         elif self.pid and not self._main.done():
@@ -162,33 +177,6 @@ class Child:
             if not answer.done():
                 answer.set_result(Delivery({}, {}, leftovers=True))
         self._gone.set_result(None)
-
-
-class _Link(asyncio.Protocol):
-    """JSON lines to and from the subreaper."""
-
-    def __init__(self, on_message: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]) -> None:
-        self._on_message = on_message
-        self._on_gone = on_gone
-        self._received = b""
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def send(self, message: dict[str, Any]) -> None:
-        if self._transport is not None:
-            self._transport.write(json.dumps(message).encode() + b"\n")
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._received = (self._received + data).split(b"\n")
-        for line in lines:
-            self._on_message(json.loads(line))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._on_gone()
 
 
 async def spawn(
@@ -217,14 +205,14 @@ async def spawn(
         "user": _identity(account) if account else None,
         "umask": umask,
     }
-    child, control = _subreaper()
-    answer = await child._start(control, order)
+    child = _subreaper()
+    answer = await child._start(order)
     if "failed" in answer:
         raise refusals.error(answer, command[0], directory=directory, output=output, user=user)
     return child
 
 
-def _subreaper() -> tuple[Child, socket.socket]:
+def _subreaper() -> Child:
     ours, theirs = socket.socketpair()
     package = Path(spotrelay.__file__).parents[1]
     with theirs:
@@ -237,7 +225,11 @@ def _subreaper() -> tuple[Child, socket.socket]:
             env={"PYTHONPATH": str(package), "PYTHONUTF8": "1"},
         )
     ours.setblocking(False)
-    return Child(process), ours
+    return Child(process, ours)
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
 
 
 def _account(user: str) -> pwd.struct_passwd:
