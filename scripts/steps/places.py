@@ -41,8 +41,9 @@ def findings(file: Path) -> Iterator[tuple[int, str]]:
                 yield number, f"{what}: {match[0].decode(errors='replace')}"
 
 
-def private_places() -> set[Path]:
-    return {place for place in (ROOT, ROOT.parent, Path(os.environ.get("HOME", "/"))) if place not in COMMON} | {ROOT}
+def private_places() -> list[Path]:
+    candidates = (ROOT, ROOT.parent, Path(os.environ.get("HOME", "/")))
+    return [place for place in candidates if place not in COMMON]
 
 
 if __name__ == "__main__":
