@@ -42,8 +42,8 @@ def findings(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def private_places() -> list[Path]:
-    candidates = (ROOT, ROOT.parent, Path(os.environ.get("HOME", "/")))
-    return [place for place in candidates if place not in COMMON]
+    around = (ROOT.parent, Path(os.environ.get("HOME", "/")))
+    return [ROOT, *(place for place in around if place not in COMMON)]
 
 
 if __name__ == "__main__":
