@@ -29,8 +29,8 @@ SPOT_PATH = "meta-data/spot/instance-action"
 REBALANCE_PATH = "meta-data/events/recommendations/rebalance"
 SCHEDULED_PATH = "meta-data/events/maintenance/scheduled"
 
-# 1 s: AWS advises 5 s. A look costs 0.45 ms of CPU (measured over loopback), so a second costs 0.05 % of a core, and it
-# wins two seconds of the 120 on average, four at worst.
+# 1 s: AWS advises 5 s. All looks together cost 0.15 % of a core (20 watches measured over loopback), and the rhythm
+# wins two seconds of the 120 on average, four at worst. A notice was told 0.5 s (median) to 1.001 s after it was shown.
 PERIOD_S = 1.0
 # The other two speak of minutes and hours, so for them it is what AWS advises.
 OTHERS_EVERY = 5

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 
 import pytest
 from aiohttp import web
 
-from spotrelay.aws.imds import Identity, InstanceMetadata
+from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.core.errors import MetadataUnavailable
 from spotrelay.local.imds_faults import EMPTY, GARBAGE, HANG, HUGE, RESET, Fault, status
+from spotrelay.ports import Identity
 from support.imds import INSTANCE, TOKEN, Clock, one_instance
 
 ID_PATH = "meta-data/instance-id"
@@ -87,7 +88,8 @@ async def test_every_failure_is_one_kind_of_error_and_passes(faults: list[Fault]
     async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint, timeout=0.3) as metadata:
         imds.inject(INSTANCE, *[Fault()] * good, *faults)
         with pytest.raises(MetadataUnavailable):
-            await metadata.text(ID_PATH)
+            async with asyncio.timeout(10):
+                await metadata.text(ID_PATH)
         assert INSTANCE == await metadata.text(ID_PATH)
 
 
@@ -106,11 +108,9 @@ async def test_question_and_token_together_end_at_the_timeout() -> None:
     """A hanging token and a hanging document do not add up: the watch's next look depends on it."""
     async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint, timeout=0.2) as metadata:
         imds.inject(INSTANCE, Fault(latency=0.15), HANG)
-        began = time.monotonic()
         with pytest.raises(MetadataUnavailable, match=r"no answer in 0\.2 s"):
-            await metadata.text(ID_PATH)
-
-    assert time.monotonic() - began < 2.0  # coarse: adding up with any retry would hang for good
+            async with asyncio.timeout(10):
+                await metadata.text(ID_PATH)
 
 
 async def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Self, TypeVar
 
@@ -28,6 +27,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, 
 
 from spotrelay.core.announcements import rfc_time
 from spotrelay.core.errors import MetadataUnavailable
+from spotrelay.ports import Identity
 
 T = TypeVar("T")
 
@@ -49,17 +49,6 @@ NO_ANSWER = (
     "on EC2 check HttpEndpoint, and in a container HttpPutResponseHopLimit=2; "
     "elsewhere set AWS_EC2_METADATA_SERVICE_ENDPOINT"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Where this instance is and what it is. `market` is "spot", "on-demand", or another word of EC2's."""
-
-    instance_id: str
-    instance_type: str
-    zone: str
-    region: str
-    market: str
 
 
 class InstanceMetadata:
