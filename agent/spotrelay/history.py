@@ -34,7 +34,7 @@ class History:
 
     async def newest_allowed(self, attempt: int) -> SnapshotId | None:
         """The snapshot that whoever continues after `attempt` begins from; None: no snapshot, ever."""
-        saved = [keys.snapshot_of(key) for key in await self.store.list(keys.snapshots(self.run))]
+        saved = keys.snapshots_among(await self.store.list(keys.snapshots(self.run)))
         for number in range(attempt, -1, -1):
             own = [snapshot for snapshot in saved if snapshot.attempt == number]
             if own:

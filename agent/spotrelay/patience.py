@@ -22,7 +22,10 @@ _WAIT = tenacity.wait_random_exponential(multiplier=0.5, min=0.2, max=20)
 
 
 async def patiently(call: Callable[[], Awaitable[T]], *, what: str, for_s: float) -> T:
-    """What `call` returns, tried for `for_s` seconds; then its last error. Errors that do not pass come at once."""
+    """What `call` returns, tried for `for_s` seconds; then its last error. Errors that do not pass come at once.
+
+    No try begins after `for_s`: who asks for so long plans with it.
+    """
     log = structlog.get_logger()
 
     def tell(retry: tenacity.RetryCallState) -> None:
@@ -32,7 +35,7 @@ async def patiently(call: Callable[[], Awaitable[T]], *, what: str, for_s: float
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(_PASSING),
         wait=_WAIT,
-        stop=tenacity.stop_after_delay(for_s),
+        stop=tenacity.stop_before_delay(for_s),
         before_sleep=tell,
         reraise=True,
         sleep=asyncio.sleep,

@@ -21,12 +21,14 @@ Numbers in names are padded so that a listing sorts as the numbers do.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # A run's name is part of object names, tags, tokens and paths: one lower-case DNS-like label. 40, because
-# "<run>.<attempt>.<step>" must fit into EC2's ClientToken of 64 ASCII characters.
+# "<run>.<attempt>.<step>.<salt>" must fit into EC2's ClientToken of 64 ASCII characters.
 RUN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
+_MANIFEST = re.compile(r".*/(\d{5})-(\d{7})\.json\.zst", re.ASCII | re.DOTALL)
 PACK_NAME = re.compile(r"[0-9a-f]{64}")
 LAST_ATTEMPT = 99_999
 LAST_SNAPSHOT = 9_999_999
@@ -112,9 +114,11 @@ def snapshot(name: str, snapshot: SnapshotId) -> str:
     return f"{snapshots(name)}{snapshot.attempt:05d}-{snapshot.number:07d}.json.zst"
 
 
-def snapshot_of(key: str) -> SnapshotId:
-    """The inverse of `snapshot`. Raises ValueError."""
-    return SnapshotId.parse(key.rsplit("/", 1)[-1].removesuffix(".json.zst"))
+def snapshots_among(names: Iterable[str]) -> list[SnapshotId]:
+    """The inverse of `snapshot`, for a listing: sorted, without what is no manifest's name. A stray object (a folder
+    marker of the console, somebody's note) must not keep a run from its snapshots."""
+    matches = (_MANIFEST.fullmatch(name) for name in names)
+    return sorted(SnapshotId(int(match[1]), int(match[2])) for match in matches if match)
 
 
 def packs(name: str) -> str:
@@ -131,6 +135,17 @@ def launches(name: str, attempt: int) -> str:
 
 def intent(name: str, attempt: int, step: int) -> str:
     return f"{launches(name, attempt)}{step:04d}.json"
+
+
+def step_of(key: str) -> int | None:
+    """Of an intent; None for what is none. Not bound to four digits: an endless wait for capacity outgrows them."""
+    match = re.fullmatch(r".*-(\d{4,})\.json", key, re.ASCII)
+    return int(match[1]) if match else None
+
+
+def client_token(name: str, attempt: int, step: int, salt: str) -> str:
+    """EC2 remembers tokens longer than a run may live; `salt` tells a run from an earlier one of the same name."""
+    return f"{name}.{attempt}.{step}.{salt}"
 
 
 def answer(name: str, attempt: int, step: int) -> str:

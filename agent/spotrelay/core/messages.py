@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spotrelay.core import keys
+from spotrelay.core.checks import shown
 
 # Bodies are a few hundred bytes; a megabyte of JSON would only be somebody's mistake or mischief.
 LARGEST_BODY = 64 * 1024
@@ -75,13 +76,13 @@ def _resume(fields: Any) -> ResumeRequest:
         raise MessageInvalid("resume is not an object")
     run, attempt, rings = fields.get("run"), fields.get("attempt"), fields.get("rings", 0)
     if not isinstance(run, str) or not keys.RUN_NAME.fullmatch(run):
-        raise MessageInvalid(f"resume.run is not a run's name: {run!r}")
+        raise MessageInvalid(f"resume.run is not a run's name: {shown(run)}")
     return ResumeRequest(run, _count(attempt, "attempt", 1, keys.LAST_ATTEMPT), _count(rings, "rings", 0, MOST_RINGS))
 
 
 def _count(value: Any, name: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise MessageInvalid(f"resume.{name} is not a number from {low} to {high}: {value!r}")
+        raise MessageInvalid(f"resume.{name} is not a number from {low} to {high}: {shown(value)}")
     return value
 
 
@@ -93,5 +94,5 @@ def _event(document: dict[str, Any]) -> InstanceGone | Ignored:
         return Ignored(kind)
     instance, state = detail.get("instance-id"), detail.get("state")
     if not isinstance(instance, str) or not keys.INSTANCE_ID.fullmatch(instance) or not isinstance(state, str):
-        raise MessageInvalid(f"EC2 event without an instance: {instance!r} {state!r}")
+        raise MessageInvalid(f"EC2 event without an instance: {shown(instance)} {shown(state)}")
     return InstanceGone(instance, state) if state in GONE_STATES else Ignored(f"{kind}: {state}")

@@ -2,6 +2,7 @@
 
 A record is a dataclass; its JSON is its fields. Readers refuse what is garbled or of the wrong types with RecordInvalid
 and ignore fields they do not know, so that an older launcher can read what a newer agent wrote. Times are unix seconds.
+What names another object (a run, an attempt, a snapshot) is checked like a message: it becomes part of keys and paths.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import typing
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
+from spotrelay.core import checks, keys
 from spotrelay.core.errors import StoreError
 
 T = TypeVar("T")
@@ -28,6 +30,12 @@ class Assignment:
     run: str
     attempt: int
     predecessor_gone: bool = False
+
+    def __post_init__(self) -> None:
+        if not keys.RUN_NAME.fullmatch(self.run):
+            raise ValueError(f"run is {self.run!r}")
+        if not 1 <= self.attempt <= keys.LAST_ATTEMPT:
+            raise ValueError(f"attempt is {self.attempt}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,10 @@ class Base:
     at: float
     instance: str
 
+    def __post_init__(self) -> None:
+        if self.snapshot is not None:
+            keys.SnapshotId.parse(self.snapshot)
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -62,6 +74,7 @@ class Status:
     snapshot: str | None = None
     last_save_s: float | None = None
     last_save_bytes: int | None = None
+    restored_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +126,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What EC2 said to an intent: an instance, or why there is none. `kind`: launched, elsewhere, later, or fatal."""
+    """What EC2 said to an intent: an instance, or why there is none. `kind`: one of `launcher.ec2.Kind`.
+
+    `rung`: without an instance, the `rings` of the bell that was rung for the next step, and `retry_at` when it is due.
+    """
 
     kind: str
     at: float
@@ -122,6 +138,7 @@ class Answer:
     zone: str = ""
     errors: list[str] = field(default_factory=list)
     retry_at: float = 0.0
+    rung: int = 0
 
 
 def encode(record: Any) -> bytes:
@@ -140,22 +157,28 @@ def decode(cls: type[T], data: bytes, *, key: str) -> T:
     known = {f.name: document[f.name] for f in fields(cls) if f.name in document}  # type: ignore[arg-type]
     for name, value in known.items():
         if not _fits(value, hints[name]):
-            raise RecordInvalid(f"{key}: {name} is {value!r}", next_step=_NEXT)
+            raise RecordInvalid(f"{key}: {name} is {checks.shown(value)}", next_step=_NEXT)
     try:
         return cls(**known)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # a field is missing, or names what cannot be
         raise RecordInvalid(f"{key}: {error}", next_step=_NEXT) from error
 
 
 _NEXT = "the object was damaged or written by something else; look at it, and remove it if it is not the run's"
+# Beyond every time and size there is. Infinity and NaN are no JSON, yet Python reads them: a machine that is gone at
+# infinity would be waited for.
+_LARGEST = 1e18
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        return any(_fits(value, option) for option in typing.get_args(hint))
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, origin or hint)
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return any(_fits(value, option) for option in options)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, options[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and (options[1] is Any or all(_fits(v, options[1]) for v in value.values()))
+    if hint in (int, float):
+        number = isinstance(value, int | hint) and not isinstance(value, bool)
+        return number and -_LARGEST < value < _LARGEST
+    return isinstance(value, hint)

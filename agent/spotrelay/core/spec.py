@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from spotrelay.core import keys
+from spotrelay.core import checks, keys
+from spotrelay.core.checks import Check
 from spotrelay.core.errors import SpecError
 
 SIGNALS = ("TERM", "INT", "USR1", "USR2", "HUP", "QUIT")
 MARKETS = ("spot", "on-demand")
 VERSION = 1
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What /etc/passwd can hold between two colons; whether there is such a user, the instance finds out.
+_USER = re.compile(r"[^\s:/]{1,255}")
 _INSTANCE_TYPE = re.compile(r"[a-z0-9-]{2,20}\.[a-z0-9-]{2,20}")
 
 
@@ -100,14 +102,6 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
 
 
-# A check takes what stands in the file and gives what the Spec holds, or raises _Wrong.
-Check = Callable[[Any], Any]
-
-
-class _Wrong(Exception):
-    """What is wrong with a value; the field knows the remedy."""
-
-
 @dataclass(frozen=True, slots=True)
 class Field:
     """One line of the reference: `example` is both the remedy that errors offer and the documentation."""
@@ -118,153 +112,84 @@ class Field:
     required: bool = False
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _Wrong(f"is not a text: {value!r}")
-    if "\0" in value:
-        raise _Wrong("contains a NUL byte")
-    return value
-
-
-def _matching(pattern: re.Pattern[str], what: str) -> Check:
-    def check(value: Any) -> str:
-        if not pattern.fullmatch(_text(value)):
-            raise _Wrong(f"is not {what}: {value!r}")
-        return str(value)
-
-    return check
-
-
-def _one_of(choices: tuple[str, ...]) -> Check:
-    def check(value: Any) -> str:
-        if value not in choices:
-            raise _Wrong(f"is none of {', '.join(choices)}: {value!r}")
-        return str(value)
-
-    return check
-
-
-def _list_of(check: Check, *, empty: bool = True) -> Check:
-    def check_all(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise _Wrong(f"is not a list: {value!r}")
-        if not value and not empty:
-            raise _Wrong("is empty")
-        return tuple(check(item) for item in value)
-
-    return check_all
-
-
-def _number(low: float, high: float, *, whole: bool = False) -> Check:
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            raise _Wrong(f"is not a {'whole ' if whole else ''}number: {value!r}")
-        if not low <= value <= high:  # NaN is refused here: it compares false
-            raise _Wrong(f"is not between {low:g} and {high:g}: {value!r}")
-        return value if whole else float(value)
-
-    return check
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _Wrong(f"is neither true nor false: {value!r}")
-    return value
-
-
-def _directory(value: Any) -> str:
-    path = _text(value)
-    if not path.startswith("/") or ".." in path.split("/"):
-        raise _Wrong(f"is not an absolute path: {value!r}")
-    if not path.strip("/"):
-        raise _Wrong("is the root of the file system")
-    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
-
-
-def _environment(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise _Wrong(f"is not a table: {value!r}")
-    for name in value:
-        if not _ENV_NAME.fullmatch(name):
-            raise _Wrong(f"holds what is no variable's name: {name!r}")
-        if name.startswith("SPOTRELAY_"):
-            raise _Wrong(f"sets {name}, which spotrelay sets itself")
-    return {name: _text(text) for name, text in value.items()}
-
-
-def _command(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise _Wrong(f"is one text, not a list of words: {value!r}")
-    words: tuple[str, ...] = _list_of(_text, empty=False)(value)
-    if not words[0]:
-        raise _Wrong("begins with an empty word")
-    return words
-
-
 FIELDS: dict[str, dict[str, Field]] = {
     "run": {
         "name": Field(
-            _matching(keys.RUN_NAME, "a name of a-z, 0-9 and -, at most 40"),
+            checks.matching(keys.RUN_NAME, "a name of a-z, 0-9 and -, at most 40"),
             'name = "resnet-7"',
             "The run's name: a-z, 0-9 and -, at most 40 characters.",
             required=True,
         ),
         "command": Field(
-            _command,
+            checks.command,
             'command = ["python", "train.py"]',
             "The program and its arguments. Run as they are, by no shell.",
             required=True,
         ),
         "directory": Field(
-            _directory,
+            checks.directory,
             'directory = "/home/ubuntu/job"',
             "The execution directory: the command starts in it, and it is what outlives the machine.",
             required=True,
         ),
-        "user": Field(_text, 'user = "ubuntu"', "The user to run as; by default the agent's own."),
-        "env": Field(
-            _environment, 'env = { EPOCHS = "90" }', "Environment variables. No secrets: run.json is readable."
+        "user": Field(
+            checks.matching(_USER, "a user's name"),
+            'user = "ubuntu"',
+            "The user to run as; by default the agent's own.",
         ),
-        "umask": Field(_matching(re.compile("[0-7]{3,4}"), "an octal number"), 'umask = "022"', "The command's umask."),
+        "env": Field(
+            checks.environment, 'env = { EPOCHS = "90" }', "Environment variables. No secrets: run.json is readable."
+        ),
+        "umask": Field(
+            checks.matching(re.compile("[0-7]{3,4}"), "an octal number"), 'umask = "022"', "The command's umask."
+        ),
         "exclude": Field(
-            _list_of(_text), 'exclude = ["*.tmp", "cache/"]', "Patterns of what is neither saved nor restored."
+            checks.list_of(checks.pattern),
+            'exclude = ["*.tmp", "cache/"]',
+            "Patterns of what is neither saved nor restored.",
         ),
     },
     "interrupt": {
-        "signal": Field(_one_of(SIGNALS), 'signal = "TERM"', "The signal that asks the command to save and end."),
+        "signal": Field(checks.one_of(SIGNALS), 'signal = "TERM"', "The signal that asks the command to save and end."),
         "clean_exit_codes": Field(
-            _list_of(_number(0, 255, whole=True)),
+            checks.list_of(checks.number(0, 255, whole=True)),
             "clean_exit_codes = [0]",
             "Exit codes that count as a clean end after the signal.",
         ),
         "strict_exit": Field(
-            _flag, "strict_exit = false", "true: an end after the signal with another code is an error, not resumed."
+            checks.flag,
+            "strict_exit = false",
+            "true: an end after the signal with another code is an error, not resumed.",
         ),
     },
     "save": {
         "every_s": Field(
-            _number(0, 86_400),
+            checks.number(0, 86_400),
             "every_s = 300",
             "Seconds between saves while the command runs: what a machine that dies without notice loses. 0: never.",
         ),
     },
     "limits": {
-        "attempts": Field(_number(1, keys.LAST_ATTEMPT, whole=True), "attempts = 100", "At most so many attempts."),
+        "attempts": Field(
+            checks.number(1, keys.LAST_ATTEMPT, whole=True), "attempts = 100", "At most so many attempts."
+        ),
         "error_retries": Field(
-            _number(0, keys.LAST_ATTEMPT, whole=True),
+            checks.number(0, keys.LAST_ATTEMPT, whole=True),
             "error_retries = 0",
             "How many failures in a row of the command itself are tried again.",
         ),
-        "hours": Field(_number(0, 100_000), "hours = 48", "Hours since the run began; 0: no limit."),
+        "hours": Field(checks.number(0, 100_000), "hours = 48", "Hours since the run began; 0: no limit."),
     },
     "instance": {
         "types": Field(
-            _list_of(_matching(_INSTANCE_TYPE, "an instance type")),
+            checks.list_of(checks.matching(_INSTANCE_TYPE, "an instance type")),
             'types = ["g5.xlarge", "g6.xlarge"]',
             "Instance types, any of which will do.",
         ),
-        "market": Field(_one_of(MARKETS), 'market = "spot"', "spot or on-demand."),
-        "keep_alive": Field(_flag, "keep_alive = false", "true: leave the instance running at the end. It costs."),
+        "market": Field(checks.one_of(MARKETS), 'market = "spot"', "spot or on-demand."),
+        "keep_alive": Field(
+            checks.flag, "keep_alive = false", "true: leave the instance running at the end. It costs."
+        ),
     },
 }
 _TABLES: dict[str, type] = {"run": Run, "interrupt": Interrupt, "save": Save, "limits": Limits, "instance": Instance}
@@ -279,8 +204,9 @@ def parse(document: Any, *, source: str) -> Spec:
         for table in document
         if table not in FIELDS and table != "version"
     ]
-    if document.get("version", VERSION) != VERSION:
-        problems.append(f"{source}: version {document['version']!r} is not known — this spotrelay reads {VERSION}")
+    version = document.get("version", VERSION)
+    if version != VERSION or not isinstance(version, int) or isinstance(version, bool):
+        problems.append(f"{source}: version {checks.shown(version)} is not known — this spotrelay reads {VERSION}")
     tables = {table: _table(document.get(table, {}), table, source, problems) for table in FIELDS}
     if problems:
         raise SpecError(problems)
@@ -302,7 +228,7 @@ def _table(given: Any, table: str, source: str, problems: list[str]) -> dict[str
             continue
         try:
             values[name] = spec_field.check(given[name])
-        except _Wrong as wrong:
+        except checks.Wrong as wrong:
             problems.append(f"{source}: [{table}] {name} {wrong} — set {spec_field.example}")
     return values
 
@@ -315,7 +241,7 @@ def toml_document(text: str | bytes, *, source: str) -> dict[str, Any]:
     """Raises SpecError where the text is no TOML."""
     try:
         return tomllib.loads(text.decode() if isinstance(text, bytes) else text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: bad TOML, bad UTF-8, a number of 5,000 digits
         raise SpecError([f"{source}: not TOML: {error} — see the reference of run.toml in the README"]) from error
 
 

@@ -82,7 +82,7 @@ class Snapshots:
 
     async def list(self) -> list[SnapshotId]:
         """Committed snapshots, oldest first. Which of them may be restored, the relay decides (P1)."""
-        return sorted(keys.snapshot_of(key) for key in await self._store.list(keys.snapshots(self._run)))
+        return keys.snapshots_among(await self._store.list(keys.snapshots(self._run)))
 
     async def read_manifest(self, snapshot: SnapshotId) -> Manifest:
         """Raises StoreError (NotFound), ManifestInvalid, ManifestUnknown."""

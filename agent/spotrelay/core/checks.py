@@ -1,0 +1,126 @@
+"""What a field of the spec may hold.
+
+A check takes what stands in the file and gives what the Spec holds, or raises Wrong, which reads on after the field's
+name: `is not a list: 7`. A value comes from a person, a bucket or a mistake, so even to show it must not fail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Check = Callable[[Any], Any]
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Enough to recognise what one wrote; a body of a megabyte would bury the problems beside it.
+_SHOWN = 80
+
+
+class Wrong(Exception):
+    """What is wrong with a value; the field knows the remedy."""
+
+
+def shown(value: Any) -> str:
+    """The value as an error shows it. Python refuses to spell integers of 5,000 digits and lists nested 1,000 deep."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def text(value: Any) -> str:
+    """What the operating system takes as an argument or a name, which may be bytes that are no UTF-8."""
+    if not isinstance(value, str):
+        raise Wrong(f"is not a text: {shown(value)}")
+    if "\0" in value:
+        raise Wrong("contains a NUL byte")
+    try:
+        value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise Wrong(f"contains what no file name or argument can: {shown(value)}") from None
+    return value
+
+
+def matching(pattern: re.Pattern[str], what: str) -> Check:
+    def check(value: Any) -> str:
+        if not pattern.fullmatch(text(value)):
+            raise Wrong(f"is not {what}: {shown(value)}")
+        return str(value)
+
+    return check
+
+
+def one_of(choices: tuple[str, ...]) -> Check:
+    def check(value: Any) -> str:
+        if value not in choices:
+            raise Wrong(f"is none of {', '.join(choices)}: {shown(value)}")
+        return str(value)
+
+    return check
+
+
+def list_of(check: Check, *, empty: bool = True) -> Check:
+    def check_all(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise Wrong(f"is not a list: {shown(value)}")
+        if not value and not empty:
+            raise Wrong("is empty")
+        return tuple(check(item) for item in value)
+
+    return check_all
+
+
+def number(low: float, high: float, *, whole: bool = False) -> Check:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise Wrong(f"is not a {'whole ' if whole else ''}number: {shown(value)}")
+        if not low <= value <= high:  # NaN is refused here: it compares false
+            raise Wrong(f"is not between {low:g} and {high:g}: {shown(value)}")
+        return value if whole else float(value)
+
+    return check
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong(f"is neither true nor false: {shown(value)}")
+    return value
+
+
+def directory(value: Any) -> str:
+    path = text(value)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not path.startswith("/") or ".." in parts:
+        raise Wrong(f"is not an absolute path: {shown(value)}")
+    if not parts:
+        raise Wrong("is the root of the file system")
+    return "/" + "/".join(parts)
+
+
+def pattern(value: Any) -> str:
+    """Of what is excluded, by the rules of `snapshot/exclude.py`, which refuses patterns that match nothing."""
+    if not text(value).strip("/"):
+        raise Wrong(f"holds a pattern that matches nothing: {shown(value)}")
+    return str(value)
+
+
+def environment(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise Wrong(f"is not a table: {shown(value)}")
+    for name in value:
+        if not _ENV_NAME.fullmatch(name):
+            raise Wrong(f"holds what is no variable's name: {shown(name)}")
+        if name.startswith("SPOTRELAY_"):
+            raise Wrong(f"sets {name}, which spotrelay sets itself")
+    return {name: text(setting) for name, setting in value.items()}
+
+
+def command(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise Wrong(f"is one text, not a list of words: {shown(value)}")
+    words: tuple[str, ...] = list_of(text, empty=False)(value)
+    if not words[0]:
+        raise Wrong("begins with an empty word")
+    return words
