@@ -75,8 +75,8 @@ async def test_what_is_received_is_hidden_and_comes_back():
 
 
 async def test_only_the_newest_receipt_deletes():
-    """A slow consumer that deletes by an outlived receipt is answered 200, and the message lives. Otherwise a test would
-    see a message gone that in SQS is delivered again."""
+    """A slow consumer that deletes by an outlived receipt is answered 200, and the message lives. Otherwise a test
+    would see a message gone that in SQS is delivered again."""
     async with cloud() as here:
         url = await here.queue(VisibilityTimeout=30)
         await send(here, url, "a")
@@ -164,7 +164,7 @@ async def test_a_long_poll_waits_and_wakes_for_a_new_message():
 
 
 async def test_a_long_poll_wakes_for_a_message_that_becomes_visible():
-    """A delay that ends, and a timeout that runs out, end the wait too. Otherwise a retry would wait for the next poll."""
+    """A delay that ends ends the wait too. Otherwise a retry would come a poll too late."""
     async with cloud() as here:
         url = await here.queue()
         await send(here, url, "a", DelaySeconds=7)
@@ -188,14 +188,14 @@ async def test_a_long_poll_ends_empty_at_its_time():
 
 
 async def test_each_message_goes_to_one_of_many_pollers():
-    """Ten wait, ten messages come, nobody gets two of the same. Otherwise ten launchers would serve one request."""
+    """Four wait, four messages come, nobody gets another's. Otherwise four launchers would serve one request."""
     async with cloud() as here:
         url = await here.queue()
-        polls = [asyncio.create_task(receive(here, url, WaitTimeSeconds=20, MaxNumberOfMessages=1)) for _ in range(10)]
-        await send(here, url, *[str(number) for number in range(10)])
+        polls = [asyncio.create_task(receive(here, url, WaitTimeSeconds=20, MaxNumberOfMessages=1)) for _ in range(4)]
+        await send(here, url, *"abcd")
         got = [body for poll in polls for body in bodies(await poll)]
 
-        assert sorted(str(number) for number in range(10)) == sorted(got)
+        assert ["a", "b", "c", "d"] == sorted(got)
 
 
 async def test_what_fails_too_often_becomes_a_dead_letter():
@@ -227,7 +227,7 @@ async def test_dead_letters_do_not_hold_up_the_good():
 
 
 async def test_a_forgotten_message_is_gone():
-    """After the retention period, which counts from the first sending. Otherwise a bound on waiting would be untested."""
+    """After the retention period. Otherwise what waits for capacity too long would never be missed in a test."""
     async with cloud() as here:
         url = await here.queue(MessageRetentionPeriod=60)
         await send(here, url, "a")
@@ -238,8 +238,8 @@ async def test_a_forgotten_message_is_gone():
 
 
 async def test_duplicates_are_injected_and_stand_for_themselves():
-    """A copy has its original's id and outlives the original's deletion, once. Otherwise "at least once" would mean once
-    in every test there is."""
+    """A copy has its original's id and outlives the original's deletion, once. Otherwise "at least once" would mean
+    once in every test there is."""
     async with cloud(seed=7) as here:
         url = await here.queue()
         here.plane.sqs.queue("requests").duplicates = 1.0
@@ -254,7 +254,7 @@ async def test_duplicates_are_injected_and_stand_for_themselves():
 
 
 async def test_disorder_is_injected_and_loses_nothing():
-    """The order differs from that of sending, and every message comes once. Otherwise nobody would test late requests."""
+    """The order is not that of sending, and every message comes once. Otherwise late requests would go untested."""
     async with cloud(seed=3) as here:
         url = await here.queue()
         here.plane.sqs.queue("requests").unordered = True
@@ -356,9 +356,7 @@ async def test_the_largest_message_goes_through():
         ({"FifoQueue": "true"}, "AWS.SimpleQueueService.UnsupportedOperation"),
         ({"RedrivePolicy": "{}"}, "InvalidParameterValue"),
         (
-            {
-                "RedrivePolicy": '{"maxReceiveCount": 3, "deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:none"}'
-            },
+            {"RedrivePolicy": '{"maxReceiveCount": 3, "deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:none"}'},
             "InvalidParameterValue",
         ),
     ],
@@ -388,7 +386,7 @@ async def test_a_poller_that_hangs_up_takes_nothing():
         url = await here.queue()
         queue = here.plane.sqs.queue("requests")
         _, port = here.plane.endpoint.rsplit(":", 1)
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+        _, writer = await asyncio.open_connection("127.0.0.1", int(port))
         body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode()
         writer.write(
             b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\n"

@@ -6,8 +6,8 @@
 A hand-written codec would know the dozen actions done here and drift from boto3 by and by; the models know every
 action, so an answer is right or boto3 cannot read it, and a parameter that EC2 does not know is refused as EC2 does.
 
-The model of EC2 is a 4 MB document that takes 85 to 150 ms to load. `Models` loads both in a thread from the moment the
-server starts, and the first request waits for what is left of it.
+The model of EC2 is a 4 MB document that takes 85 to 150 ms to load, once in a process. `Models` loads both in a thread
+from the moment the server starts, and the first request waits for what is left of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -52,6 +53,7 @@ class Models:
         await asyncio.gather(*self._loading.values(), return_exceptions=True)
 
 
+@cache
 def _load(service: str) -> ServiceModel:
     # Imported here, in the thread: botocore costs 60 to 90 ms that the start need not wait for.
     from botocore.loaders import Loader  # noqa: PLC0415
