@@ -19,6 +19,7 @@ The keeper reads its order as one line of JSON, and answers with two: {"booted":
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -67,7 +68,7 @@ def main() -> int:
         _answer({"status": status, "writes": keeper.writes()})
     else:
         # Nobody is left who could: the hypervisor was killed.
-        shutil.rmtree(order.folder, ignore_errors=True)
+        remove(Path(order.folder))
     return 0
 
 
@@ -255,9 +256,21 @@ def _parent(process: int) -> int:
         return 0  # gone meanwhile
 
 
+def remove(folder: Path) -> None:
+    """A machine's folder, with what the machine made unreadable for its own user. One that is not there is no error."""
+    while folder.exists():
+        # The kernel clears an overlay's own files away in the background, after the last process that saw it.
+        with contextlib.suppress(FileNotFoundError):
+            for path, names, _ in os.walk(folder):
+                for name in names:
+                    if not Path(path, name).is_symlink():
+                        Path(path, name).chmod(0o700)
+            shutil.rmtree(folder)
+
+
 def _empty(directory: Path) -> None:
     for path in directory.iterdir():
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
         else:
             path.unlink()

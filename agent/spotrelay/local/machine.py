@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -84,8 +82,6 @@ class Machine:
         them as well (see `image.program`). Without isolation `directory` must be empty, and stays so afterwards.
         Raises SpotrelayError with what was refused.
         """
-        for name in ("layers", "root", "directory"):
-            (folder / name).mkdir(parents=True)
         release = await _occupy(directory, isolated)
         order = init.Order(
             folder=str(folder.resolve()),
@@ -101,6 +97,7 @@ class Machine:
             keeper = await _start_keeper(folder, order)
         except BaseException:
             release()
+            init.remove(folder)
             raise
         return cls(folder, keeper, release)
 
@@ -135,7 +132,7 @@ class Machine:
         """Off, at once if need be, and gone with its folder."""
         self.vanish()
         await asyncio.shield(self._end)
-        await asyncio.to_thread(_remove, self._folder)
+        await asyncio.to_thread(init.remove, self._folder)
 
     async def _wait(self) -> dict[str, Any]:
         assert self._keeper.stdout is not None
@@ -190,6 +187,8 @@ async def _occupy(directory: Path, isolated: bool) -> Callable[[], None]:
 
 
 async def _start_keeper(folder: Path, order: init.Order) -> asyncio.subprocess.Process:
+    for name in ("layers", "root", "directory"):
+        (folder / name).mkdir(parents=True)
     console = folder / "console"
     with console.open("wb") as errors:
         keeper = await asyncio.create_subprocess_exec(
@@ -215,14 +214,3 @@ async def _start_keeper(folder: Path, order: init.Order) -> asyncio.subprocess.P
         await keeper.wait()
         raise SpotrelayError(f"a local machine does not boot: {answer['refused']}")
     return keeper
-
-
-def _remove(folder: Path) -> None:
-    """Also what a machine made unreadable for its own user."""
-    if os.geteuid() != 0:
-        for path, names, _ in os.walk(folder):
-            for name in names:
-                below = Path(path, name)
-                if not below.is_symlink():
-                    below.chmod(0o700)
-    shutil.rmtree(folder)
