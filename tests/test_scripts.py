@@ -55,10 +55,11 @@ class Checkout:
 
     def _lend_the_build_backend(self) -> None:
         """The real lock brings setuptools along; here it is lent from the environment that runs the tests."""
-        spec = importlib.util.find_spec("setuptools")
-        assert spec is not None
-        assert spec.origin is not None
-        shutil.copytree(Path(spec.origin).parent, self.libraries / "setuptools")
+        for package in ("setuptools", "_distutils_hack"):
+            spec = importlib.util.find_spec(package)
+            assert spec is not None
+            assert spec.origin is not None
+            shutil.copytree(Path(spec.origin).parent, self.libraries / package)
 
     @property
     def venv(self) -> Path:

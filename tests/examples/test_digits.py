@@ -33,7 +33,7 @@ def start() -> Iterator[Start]:
 
         def start_one(out: Path, *options: str) -> Job:
             command = [sys.executable, str(TRAIN), "--out", str(out), "--epochs", str(EPOCHS), *options]
-            job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            job = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             started.enter_context(job)
             started.callback(job.kill)
             return job
