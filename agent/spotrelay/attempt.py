@@ -364,6 +364,7 @@ class Attempt:
             snapshot=str(self.newest) if self.newest else None,
             last_save_s=last.seconds if last else None,
             last_save_bytes=last.new_bytes if last else None,
+            restored_bytes=self._restored.bytes if self._restored else None,
         )
 
     def out_of_hours(self) -> bool:

@@ -4,6 +4,7 @@ What comes from the environment, all optional (the unit file and the local cloud
 
     SPOTRELAY_IMDS        the metadata service (http://169.254.169.254)
     SPOTRELAY_ENDPOINT    every AWS service, instead of the region's own (the local cloud)
+    SPOTRELAY_ENDPOINT_S3 S3 alone, instead of that
     SPOTRELAY_STATE       folder for the command's output file (/var/lib/spotrelay)
     SPOTRELAY_POWEROFF    the command that ends the instance (systemctl poweroff)
 
@@ -53,6 +54,7 @@ class Settings:
 
     imds: str | None
     endpoint: str | None
+    endpoint_s3: str | None
     state: Path
     poweroff: tuple[str, ...]
     command_environment: Mapping[str, str]
@@ -62,6 +64,7 @@ class Settings:
         return cls(
             imds=environment.get("SPOTRELAY_IMDS"),
             endpoint=environment.get("SPOTRELAY_ENDPOINT"),
+            endpoint_s3=environment.get("SPOTRELAY_ENDPOINT_S3"),
             state=Path(environment.get("SPOTRELAY_STATE", "/var/lib/spotrelay")),
             poweroff=tuple(shlex.split(environment.get("SPOTRELAY_POWEROFF", "systemctl poweroff"))),
             command_environment={k: v for k, v in environment.items() if not k.startswith("SPOTRELAY_")},
@@ -101,10 +104,12 @@ class Arriving:
 
     async def __call__(self) -> Attempt:
         """Raises SpotrelayError when there is nothing for this instance to do."""
-        identity = await self._metadata.identity(within=BOOT_PATIENCE_S)
+        identity = await self._metadata.identity(BOOT_PATIENCE_S)
         structlog.contextvars.bind_contextvars(instance=identity.instance_id)
-        user_data = read_user_data(await self._metadata.user_data(within=BOOT_PATIENCE_S))
-        store = open_store(user_data.store, region=identity.region)
+        user_data = read_user_data(await self._metadata.user_data(BOOT_PATIENCE_S))
+        # The metadata service knows the region, but neither boto3 nor obstore asks it.
+        os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = identity.region
+        store = open_store(user_data.store)
         queue = SqsQueue(user_data.queue, region=identity.region, endpoint=self._settings.endpoint)
         await queue.open()
         if user_data.spec is not None:
@@ -203,6 +208,8 @@ def _stand_in(settings: Settings) -> None:
         del os.environ[name]
     nothing: dict[str, Any] = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     os.environ.update(nothing, AWS_ENDPOINT_URL=str(settings.endpoint))
+    if settings.endpoint_s3:
+        os.environ["AWS_ENDPOINT_URL_S3"] = settings.endpoint_s3
     if settings.imds:
         os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = settings.imds
 

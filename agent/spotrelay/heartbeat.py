@@ -47,8 +47,10 @@ class Heartbeat:
                         yield event
             except (SpotrelayError, OSError) as error:
                 log.warning("heartbeat.failed", error=str(error))
+            # Not wait_for: until Python 3.12 it swallows a cancellation that meets the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._at_once.wait(), BEAT_S)
+                async with asyncio.timeout(BEAT_S):
+                    await self._at_once.wait()
 
     async def _write(self) -> None:
         key = keys.status(self._history.run, self._attempt)

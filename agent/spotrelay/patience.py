@@ -40,4 +40,8 @@ async def patiently(call: Callable[[], Awaitable[T]], *, what: str, for_s: float
         reraise=True,
         sleep=asyncio.sleep,
     )
-    return await retrying(call)
+
+    async def tried() -> T:  # tenacity awaits what is declared async, not what returns an awaitable
+        return await call()
+
+    return await retrying(tried)

@@ -271,7 +271,8 @@ class Relay:
     async def _finish_post(self) -> None:
         if self._post is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._post, LAST_POST_S)
+                async with asyncio.timeout(LAST_POST_S):
+                    await asyncio.shield(self._post)
 
     async def _close(self) -> None:
         for timer in self._timers.values():

@@ -73,7 +73,8 @@ class Saver:
     async def _now_and_then(self, every_s: float) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._early.wait(), every_s or None)
+                async with asyncio.timeout(every_s):
+                    await self._early.wait()
             self._early.clear()
             try:
                 await self.save()

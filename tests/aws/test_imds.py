@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -146,24 +148,48 @@ async def test_server_now_is_ec2_s_time_carried_on(skew: float) -> None:
     assert ec2.now + 40 == later
 
 
+@asynccontextmanager
+async def answering(answer: Callable[[web.BaseRequest], web.Response]) -> AsyncIterator[str]:
+    """A server of another kind; yields its URL."""
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        return answer(request)
+
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
 async def test_date_that_cannot_be_read_leaves_the_last_one_standing() -> None:
     """An answer with a broken Date is still an answer."""
     dates = iter(["Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:20 GMT", "tomorrow"])
-
-    async def answer(_: web.BaseRequest) -> web.Response:
-        return web.Response(text="x", headers={"Date": next(dates)})
-
-    runner = web.ServerRunner(web.Server(answer))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    async with InstanceMetadata(f"http://127.0.0.1:{port}", clock=Clock(now=0.0)) as metadata:
+    async with (
+        answering(lambda request: web.Response(text="x", headers={"Date": next(dates)})) as url,
+        InstanceMetadata(url, clock=Clock(now=0.0)) as metadata,
+    ):
         answers = [await metadata.text(ID_PATH), await metadata.text(ID_PATH)]
         now = metadata.server_now()
-    await runner.cleanup()
 
     assert ["x", "x"] == answers
     assert 1_700_000_000.0 == now
+
+
+async def test_redirect_is_not_followed() -> None:
+    """Who answers for the service answers himself. Otherwise a document, or the token, comes from and goes to anybody
+    that a redirect names."""
+
+    def elsewhere(request: web.BaseRequest) -> web.Response:
+        if request.path.endswith("instance-id"):
+            return web.Response(status=302, headers={"Location": "/elsewhere"})
+        return web.Response(text="i-00000000000000bad")
+
+    async with answering(elsewhere) as url, InstanceMetadata(url) as metadata:
+        with pytest.raises(MetadataUnavailable, match="302"):
+            await metadata.text(ID_PATH)
 
 
 async def test_identity_survives_the_first_minute() -> None:
@@ -171,10 +197,10 @@ async def test_identity_survives_the_first_minute() -> None:
     end of an instance that was paid for."""
     async with (
         one_instance(instance_type="c7i.large", zone="eu-west-1b", life_cycle="on-demand") as (imds, endpoint),
-        InstanceMetadata(endpoint, timeout=0.2) as metadata,
+        InstanceMetadata(endpoint, timeout=0.5) as metadata,
     ):
-        imds.inject(INSTANCE, status(503), RESET, HANG, Fault(), EMPTY, status(404))
-        identity = await metadata.identity(patience=20)
+        imds.inject(INSTANCE, status(503), RESET, HANG, Fault(), status(404), EMPTY)
+        identity = await metadata.identity(patience=60)
 
     assert Identity(INSTANCE, "c7i.large", "eu-west-1b", "eu-west-1", "on-demand") == identity
 

@@ -1,0 +1,54 @@
+"""When a rehearsal interrupts: one moment for each interruption, counted from the start of the command's attempt."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spotrelay.core.errors import UsageError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+# Random moments lie in a span in which most programs are past their imports and not yet at their end.
+EARLIEST_S, LATEST_S = 2.0, 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Interrupt so many seconds after the command started; without notice the machine simply dies."""
+
+    after_s: float
+    notice: bool = True
+
+
+def seconds(text: str) -> float:
+    """`10`, `10s`, `500ms`, `2m`, `1h`. Raises UsageError."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"not a time: {text!r}", next_step="write 10s, 500ms, 2m or 1h")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def moments(after: Sequence[str], count: int | None, *, notice: bool, seed: int | None) -> list[Moment]:
+    """From the options: given moments first, random ones up to `count`. `10s:no-notice` is a sudden death.
+
+    Raises UsageError.
+    """
+    given = [_moment(text, notice) for text in after]
+    wanted = max(1, len(given)) if count is None else count
+    if wanted < len(given):
+        raise UsageError(
+            f"{len(given)} moments for {wanted} interruptions", next_step="leave --interruptions out, or raise it"
+        )
+    chance = random.Random(seed)  # noqa: S311 - a moment, not a key
+    drawn = [Moment(chance.uniform(EARLIEST_S, LATEST_S), notice) for _ in range(wanted - len(given))]
+    return given + drawn
+
+
+def _moment(text: str, notice: bool) -> Moment:
+    time, _, kind = text.partition(":")
+    if kind not in ("", "no-notice", "notice"):
+        raise UsageError(f"not a moment: {text!r}", next_step="write 10s, 10s:notice or 10s:no-notice")
+    return Moment(seconds(time), notice if not kind else kind == "notice")

@@ -1,0 +1,91 @@
+"""What a rehearsal found: the document behind `--json`, stable, and the same for the terminal.
+
+`version` grows when a field changes its meaning or goes; fields may be added. Seconds are wall time on this computer,
+bytes are bytes, times are unix seconds. None (null) means: not known, or does not apply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERSION = 1
+
+
+@dataclass(slots=True)
+class AttemptReport:
+    """`ended_by`: notice, sudden death, or itself. `end`: "exit code 0", "SIGKILL". `clean`: it ended after our signal
+    with a code that counts as clean. `reacted`: it ended by itself after the signal. `continued`: it went on where its
+    predecessor was, False: it started over. `first` and `last`: the counter in its output."""
+
+    number: int
+    instance: str
+    instance_type: str = ""
+    zone: str = ""
+    market: str = ""
+    ended_by: str | None = None
+    end: str | None = None
+    exit_code: int | None = None
+    clean: bool | None = None
+    reacted: bool | None = None
+    term_to_exit_s: float | None = None
+    notice_to_term_s: float | None = None
+    save_s: float | None = None
+    saved_bytes: int | None = None
+    restored_bytes: int | None = None
+    snapshot: str | None = None
+    continued: bool | None = None
+    first: float | None = None
+    last: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class OutsideWriteReport:
+    path: str
+    kind: str
+    bytes: int
+    attempts: list[int]
+
+
+@dataclass(slots=True)
+class OutcomeReport:
+    result: str
+    exit_code: int | None
+    message: str
+
+
+@dataclass(slots=True)
+class SaveReport:
+    """The largest save at a notice, on a named instance type's baseline network; `needed_s` with the command's own
+    share and the reserve, to be held against `notice_s`."""
+
+    bytes: int
+    instance_type: str
+    upload_s: float
+    needed_s: float
+    notice_s: float
+    fits: bool
+
+
+@dataclass(slots=True)
+class Report:
+    """`isolation`: full, or why machines had no disks of their own (then `outside_writes` is None)."""
+
+    command: list[str]
+    directory: str
+    isolation: str
+    ok: bool = False
+    verdict: str = ""
+    exit_code: int = 1
+    explanation: str = ""
+    advice: list[str] = field(default_factory=list)
+    attempts: list[AttemptReport] = field(default_factory=list)
+    outside_writes: list[OutsideWriteReport] | None = None
+    outcome: OutcomeReport | None = None
+    save: SaveReport | None = None
+    seconds: float = 0.0
+    version: int = VERSION
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,296 @@
+"""The whole cloud in a folder: what a run needs of AWS, on one computer, reached over the wire like the real one.
+
+    the stack           queue, dead-letter queue, launch template, EventBridge rule, function: made on entering
+    EC2                 an instance that the launcher creates becomes a `Machine` with the agent on it
+    the weather         `interrupt`, `rebalance` and `vanish` do to an instance what EC2 does
+
+The agent, the launcher and their adapters are the real ones; what stands in for the image is this computer.
+
+    <folder>/store              the bucket, unless `store_url` says otherwise
+    <folder>/state/<instance>   what an agent keeps outside of the execution directory, and its log
+    <folder>/machines, /lambda  gone when they are
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from spotrelay.launcher.bundle import launcher_files
+from spotrelay.local import image
+from spotrelay.local.imds import MetadataService
+from spotrelay.local.imds_documents import InstanceDocuments
+from spotrelay.local.instances import Instance, Reason
+from spotrelay.local.lambda_runtime import Function, Settings
+from spotrelay.local.machine import Machine, OutsideWrite
+from spotrelay.local.pump import Pump
+from spotrelay.local.server import ControlPlane
+
+QUEUE, DEAD_LETTERS, TEMPLATE = "spotrelay", "spotrelay-dead", "spotrelay"
+IMAGE, PROFILE = "ami-0abcdef1234567890", "arn:aws:iam::123456789012:instance-profile/spotrelay-agent"
+# The launcher's work takes tenths of a second here. AWS demands visibility >= timeout and advises six times that; a
+# rehearsal does not want to wait for a crashed launcher that long.
+FUNCTION_TIMEOUT_S, VISIBILITY_S = 10, 20
+# What EC2 grants an operating system to shut down before it cuts the power ("minutes", says its documentation).
+SHUTDOWN_S = 30.0
+
+
+@dataclass(slots=True)
+class Computer:
+    """One instance here: what EC2 says of it, and the machine it is. `outside`: known once it is off."""
+
+    instance: Instance
+    state: Path
+    machine: Machine | None = None
+    booted_at: float = 0.0
+    ended_at: float | None = None
+    ended_by: str = "itself"
+    outside: list[OutsideWrite] | None = None
+    exit_status: int | None = None
+    off: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What the machines run. `module`: the agent; `environment`: the person's own, which the command sees."""
+
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    module: str = "spotrelay.daemon"
+    isolated: bool = True
+
+
+class LocalCloud:
+    """`changed` is called, on the loop, whenever an instance came or went. Used as an async context manager."""
+
+    def __init__(
+        self,
+        folder: Path,
+        baked: Image,
+        *,
+        store_url: str | None = None,
+        store_endpoint: str | None = None,
+        instance_types: tuple[str, ...] = ("m6i.large", "m5.large", "c6i.large"),
+        seed: int = 0,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.folder, self.baked = folder, baked
+        self.store_url = store_url or (folder / "store").as_uri()
+        self.plane = ControlPlane(seed=seed)
+        self.imds = MetadataService()
+        self.computers: dict[str, Computer] = {}
+        self.queue_url = ""
+        self._store_endpoint, self._types, self._changed = store_endpoint, instance_types, changed
+        self._function: Function | None = None
+        self._pump: Pump | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._log = structlog.get_logger()
+
+    async def __aenter__(self) -> LocalCloud:
+        for name in ("store", "state", "machines"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        try:
+            await asyncio.gather(self.plane.start(), self.imds.start())
+            self.plane.ec2.instances.on_launch = self._launched
+            self.plane.ec2.instances.on_terminate = self._terminate
+            self._provide()
+            self._function = self._deploy()
+            # Half a second that passes while the first snapshot is made; whoever invokes first waits for the rest.
+            self._run(self._function.start(), "function")
+            self._pump = Pump(
+                endpoint=self.plane.endpoint,
+                queue_url=self.queue_url,
+                queue_arn=f"arn:aws:sqs:{self.plane.region}:{self.plane.account}:{QUEUE}",
+                function=self._function,
+            )
+            self._pump.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Everything ends: no process, no listener is left. The folder is the caller's."""
+        self._closing = True
+        if self._pump is not None:
+            self._pump.stop()
+        await asyncio.gather(*(c.machine.close() for c in self.computers.values() if c.machine is not None))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._function is not None:
+            await self._function.close()
+        if self._pump is not None:
+            await self._pump.close()
+        await self.imds.close()
+        await self.plane.close()
+
+    # --- the stack
+
+    def _provide(self) -> None:
+        """What a stack would hold, made by the simulator's own hands."""
+        sqs, ec2 = self.plane.sqs, self.plane.ec2
+        sqs.create_queue({"QueueName": DEAD_LETTERS})
+        arn = f"arn:aws:sqs:{self.plane.region}:{self.plane.account}:{DEAD_LETTERS}"
+        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
+        attributes = {"VisibilityTimeout": str(VISIBILITY_S), "RedrivePolicy": redrive}
+        self.queue_url = sqs.create_queue({"QueueName": QUEUE, "Attributes": attributes})["QueueUrl"]
+        ec2.templates.create({"LaunchTemplateName": TEMPLATE, "LaunchTemplateData": self._launch_template()})
+        states = {"state": ["terminated", "stopped"]}
+        pattern = {"source": ["aws.ec2"], "detail-type": ["EC2 Instance State-change Notification"], "detail": states}
+        self.plane.events.route(pattern, QUEUE)
+
+    def _launch_template(self) -> dict[str, object]:
+        user_data = f'[relay]\nstore = "{self.store_url}"\nqueue = "{self.queue_url}"\n'
+        return {
+            "ImageId": IMAGE,
+            "IamInstanceProfile": {"Arn": PROFILE},
+            "UserData": base64.b64encode(user_data.encode()).decode(),
+            "InstanceInitiatedShutdownBehavior": "terminate",
+            "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+        }
+
+    def _deploy(self) -> Function:
+        environment = {
+            "AWS_ACCESS_KEY_ID": "ASIALOCALCLOUD000000",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ENDPOINT_URL": self.plane.endpoint,
+            "SPOTRELAY_STORE": self.store_url,
+            "SPOTRELAY_QUEUE_URL": self.queue_url,
+            "SPOTRELAY_LAUNCH_TEMPLATE": f"{TEMPLATE}:1",
+            "SPOTRELAY_ZONES": f"{self.plane.region}a,{self.plane.region}b,{self.plane.region}c",
+            "SPOTRELAY_TYPES": ",".join(self._types),
+            "SPOTRELAY_RETRY_S": "1",
+            **({"AWS_ENDPOINT_URL_S3": self._store_endpoint} if self._store_endpoint else {}),
+        }
+        settings = Settings(
+            "spotrelay.launcher.handler.handle", environment, timeout_s=FUNCTION_TIMEOUT_S, region=self.plane.region
+        )
+        return Function(self.folder / "lambda", launcher_files(), settings, log=self.folder / "launcher.log")
+
+    # --- instances
+
+    def _launched(self, instance: Instance) -> None:
+        computer = Computer(instance, self.folder / "state" / instance.id)
+        self.computers[instance.id] = computer
+        self._run(self._live(computer), instance.id)
+
+    async def _live(self, computer: Computer) -> None:
+        """One instance, from power-on to gone."""
+        instance = computer.instance
+        computer.state.mkdir(parents=True)
+        documents = InstanceDocuments(
+            instance_id=instance.id,
+            instance_type=instance.type,
+            zone=instance.zone,
+            life_cycle=str(instance.market),
+            user_data=instance.user_data,
+            tags=instance.tags,
+            launched=time.time(),
+        )
+        imds = self.imds.add(documents)
+        program = image.program(self.baked.module, directory=self.baked.directory)
+        try:
+            computer.machine = await Machine.boot(
+                self.folder / "machines" / instance.id,
+                directory=self.baked.directory,
+                argv=program.argv,
+                environment={**self.baked.environment, **self._agent_environment(computer, imds)},
+                visible=[self.folder / "store", self.folder / "state"],
+                carried=program.carried,
+                output=computer.state / "agent.log",
+                isolated=self.baked.isolated,
+            )
+            computer.booted_at = time.time()
+            self.plane.ec2.instance_running(instance.id)
+            self._changed()
+            computer.exit_status = await computer.machine.off()
+            computer.outside = computer.machine.outside_writes()
+        except Exception as error:
+            self._log.error("machine.failed", instance=instance.id, error=str(error))
+        finally:
+            computer.ended_at = time.time()
+            computer.off.set()
+            if not self._closing:
+                self.imds.remove(instance.id)
+                reason = Reason.ITSELF if computer.ended_by == "itself" else Reason.SPOT_INTERRUPTION
+                self.plane.ec2.instance_gone(instance.id, reason)
+                self._changed()
+
+    def _agent_environment(self, computer: Computer, imds: str) -> dict[str, str]:
+        return {
+            "SPOTRELAY_IMDS": imds,
+            "SPOTRELAY_ENDPOINT": self.plane.endpoint,
+            "SPOTRELAY_STATE": str(computer.state),
+            "SPOTRELAY_POWEROFF": "",  # the machine is off when its agent ends
+            **({"SPOTRELAY_ENDPOINT_S3": self._store_endpoint} if self._store_endpoint else {}),
+        }
+
+    def _terminate(self, instance: str) -> None:
+        """Somebody called TerminateInstances."""
+        self._run(self._shut_down(self.computers[instance], "terminated"), f"terminate {instance}")
+
+    async def _shut_down(self, computer: Computer, by: str) -> None:
+        """The power button, and the power cut for who does not react."""
+        computer.ended_by = by
+        if computer.machine is None:
+            return
+        computer.machine.power_button()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_S):
+                await computer.off.wait()
+        computer.machine.vanish()
+
+    # --- the weather
+
+    def interrupt(self, instance: str, *, in_s: float = 120.0, action: str = "terminate") -> None:
+        """EC2 wants the instance back: rebalance recommendation and notice now, the end in `in_s` seconds."""
+        at = time.time() + in_s
+        self.imds.interrupt(instance, action, at=at)
+        self.plane.ec2.interrupt_warning(instance, action, at)
+        self._run(self._take_at(instance, in_s), f"take {instance}")
+
+    def rebalance(self, instance: str) -> None:
+        self.imds.rebalance(instance)
+        self.plane.ec2.rebalance(instance)
+
+    def take(self, instance: str) -> None:
+        """The time of a notice has come."""
+        self._run(self._shut_down(self.computers[instance], "notice"), f"take {instance}")
+
+    def vanish(self, instance: str) -> None:
+        """The machine dies without a word."""
+        computer = self.computers[instance]
+        computer.ended_by = "sudden death"
+        if computer.machine is not None:
+            computer.machine.vanish()
+
+    async def _take_at(self, instance: str, in_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(in_s):
+                await self.computers[instance].off.wait()
+                return
+        self.take(instance)
+
+    def _run(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("cloud.broken", task=task.get_name(), error=repr(error))
