@@ -7,6 +7,7 @@ Facts this rests on (AWS documentation and reports of others, collected in the p
    IdempotentParameterMismatch. Either says that the token is burnt: the next step has a token of its own.
 3. InsufficientInstanceCapacity is HTTP 500, so the SDK would try again in the same pool: its retries are capped.
 4. A new instance may be invisible to Describe for a while: absent is not dead.
+5. In a fleet's errors UnfulfillableCapacity stands beside every pool that was not tried. It says nothing.
 """
 
 from __future__ import annotations
@@ -49,15 +50,7 @@ _FATAL = frozenset(
         "ValidationError",
     }
 )
-_QUOTA = frozenset(
-    {
-        "MaxSpotInstanceCountExceeded",
-        "VcpuLimitExceeded",
-        "InstanceLimitExceeded",
-        "VolumeLimitExceeded",
-        "SpotFleetRequestConfigLimitExceeded",
-    }
-)
+_THROTTLED = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"})
 _BURNT = frozenset({"IdempotentParameterMismatch", "IdempotentInstanceTerminated"})
 
 
@@ -134,14 +127,13 @@ class Ec2:
 
 
 def _refused(error: botocore.exceptions.ClientError) -> Launch:
-    code = error.response["Error"]["Code"]
+    """A refusal is an answer: whatever its code, nothing was launched. Raises Unanswered for what is none."""
+    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _BURNT:
         return Launch(Kind.BURNT, errors=(str(error),))
-    if code in _ELSEWHERE or code in _FATAL:
-        return Launch(_kind([code]), errors=(str(error),))
-    if code in _QUOTA:
-        return Launch(Kind.LATER, errors=(str(error),))
-    raise Unanswered(str(error)) from error
+    if code in _THROTTLED or (status >= 500 and code not in _ELSEWHERE):
+        raise Unanswered(str(error)) from error
+    return Launch(_kind([code]), errors=(str(error),))
 
 
 def _read(answer: dict[str, Any]) -> Launch:
@@ -157,6 +149,7 @@ def _read(answer: dict[str, Any]) -> Launch:
 
 def _kind(codes: list[str]) -> Kind:
     """Of several pools' errors the most hopeful counts: one that is merely full will have room again."""
-    if not codes or any(code in _ELSEWHERE for code in codes):
+    telling = [code for code in codes if code != "UnfulfillableCapacity"]
+    if not telling or any(code in _ELSEWHERE for code in telling):
         return Kind.ELSEWHERE
-    return Kind.FATAL if all(code in _FATAL for code in codes) else Kind.LATER
+    return Kind.FATAL if all(code in _FATAL for code in telling) else Kind.LATER

@@ -9,8 +9,11 @@ each thing found done implies all before it:
 1. Two launchers at once: one creates the intent, the other reads it and makes the same call with the same token.
 2. Died after the intent: whoever comes next makes the same call again, and gets the same instance.
 3. No capacity: the bell for the next step is rung *before* the answer is written; a step that is answered has been
-   rung for, so a duplicate may be dropped. Died in between: one bell too many, which finds its work done.
+   rung for, so a duplicate may be dropped. Died in between: one bell too many, which finds its work done. The answer
+   keeps the bell's number, so that the bell itself is known for what it is, whatever the clocks say.
 4. Launched and died before it claimed: EC2's event comes back here, and the next step launches another.
+5. No word from EC2 or the store: the bell is rung for the same again. A message that failed instead would come back
+   later (visibility timeout) and, after a few times, never (dead letters).
 
 A successor is refused while its predecessor is neither ending nor dead: a forged or stale message must not fence a
 healthy attempt.
@@ -18,13 +21,17 @@ healthy attempt.
 
 from __future__ import annotations
 
+import math
 import random
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Protocol, TypeVar
 
 from spotrelay.core import keys, records, spec
+from spotrelay.core.errors import StoreUnavailable
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.launcher import pools
 from spotrelay.launcher.ec2 import Kind, Launch, Life, Unanswered
@@ -42,6 +49,15 @@ MOST_LOOKS = 60
 FORGOTTEN_S = 3600.0
 # Burnt tokens and dead instances are skipped at once; more of them in one call than this is something else.
 STEPS_A_CALL = 5
+
+
+class Predecessor(Enum):
+    """Of the attempt that is asked for."""
+
+    GONE = auto()  # dead, or there never was one: it adds nothing any more
+    DONE = auto()  # handed over
+    ENDING = auto()  # told to go; still saving, and it may yet end the run by itself
+    HEALTHY = auto()  # as far as anybody can see
 
 
 class Fleet(Protocol):
@@ -91,7 +107,14 @@ class Succession:
             self.ensure(ResumeRequest(assigned.run, assigned.attempt + 1))
 
     def ensure(self, request: ResumeRequest) -> None:
-        """Raises StoreUnavailable or Unanswered when the outside world does not let it finish: deliver again."""
+        """Done, or rung for. Raises when not even the bell can be rung, or when an object is damaged."""
+        try:
+            self._ensure(request)
+        except (Unanswered, StoreUnavailable) as error:
+            self._log("resume.unanswered", run=request.run, attempt=request.attempt, error=str(error))
+            self._ring(request, self._delay(min(request.rings, 3)))
+
+    def _ensure(self, request: ResumeRequest) -> None:
         run, attempt = request.run, request.attempt
         specification = self._spec(run)
         if specification is None:
@@ -100,28 +123,31 @@ class Succession:
             return self._log("resume.run_over", run=run)
         if self._objects.get(keys.claim(run, attempt)) is not None:
             return self._log("resume.has_owner", run=run, attempt=attempt)
-        gone = attempt == 1 or self._predecessor_gone(run, attempt - 1)
-        if gone is None:
+        predecessor = self._predecessor(run, attempt - 1)
+        if predecessor is Predecessor.HEALTHY:
             return self._look_again(request)
-        if self._ends(specification, attempt):
-            return None
-        return self._hunt(specification, request, predecessor_gone=gone)
+        end = self._end(specification, attempt)
+        if end is None:
+            return self._hunt(specification, request, predecessor_gone=predecessor is Predecessor.GONE)
+        # One that is still at it may succeed before it goes, and then that is the outcome.
+        return self._look_again(request) if predecessor is Predecessor.ENDING else self._conclude(run, attempt, *end)
 
     # --- may it be
 
-    def _predecessor_gone(self, run: str, attempt: int) -> bool | None:
-        """True: dead. False: alive, but ending. None: nothing says that it ends."""
+    def _predecessor(self, run: str, attempt: int) -> Predecessor:
+        if attempt == 0:
+            return Predecessor.GONE
         claim = self._read(records.Claim, keys.claim(run, attempt))
         if claim is None:
-            return None
+            return Predecessor.HEALTHY  # not even begun
         if self._objects.get(keys.handover(run, attempt)) is not None:
-            return False
+            return Predecessor.DONE
         life = self._fleet.life(claim.instance)
         if life is Life.DEAD or (life is None and self._now() - claim.at > FORGOTTEN_S):
-            return True
+            return Predecessor.GONE
         status = self._read(records.Status, keys.status(run, attempt))
         told = status is not None and status.gone_at is not None
-        return False if told or life is Life.ENDING else None
+        return Predecessor.ENDING if told or life is Life.ENDING else Predecessor.HEALTHY
 
     def _look_again(self, request: ResumeRequest) -> None:
         if request.rings >= MOST_LOOKS:
@@ -130,18 +156,16 @@ class Succession:
             )
         return self._ring(request, EVIDENCE_DELAY_S)
 
-    def _ends(self, specification: spec.Spec, attempt: int) -> bool:
-        """Write the outcome of a run that may not go on."""
+    def _end(self, specification: spec.Spec, attempt: int) -> tuple[str, str] | None:
+        """Result and reason, of a run that may not go on."""
         run, limits = specification.run.name, specification.limits
         if self._objects.get(keys.cancel(run)) is not None:
-            self._conclude(run, attempt, "stopped", "a person stopped the run while no attempt was running")
-        elif attempt > limits.attempts:
-            self._conclude(run, attempt, "limit", f"limits.attempts = {limits.attempts} is reached")
-        elif limits.hours and self._now() - self._begun(run) > limits.hours * 3600:
-            self._conclude(run, attempt, "limit", f"limits.hours = {limits.hours:g} is reached")
-        else:
-            return False
-        return True
+            return "stopped", "a person stopped the run while no attempt was running"
+        if attempt > limits.attempts:
+            return "limit", f"limits.attempts = {limits.attempts} is reached"
+        if limits.hours and self._now() - self._begun(run) > limits.hours * 3600:
+            return "limit", f"limits.hours = {limits.hours:g} is reached"
+        return None
 
     def _begun(self, run: str) -> float:
         first = self._read(records.Claim, keys.claim(run, 1))
@@ -162,17 +186,18 @@ class Succession:
             if answer is None:
                 intent = self._intent(specification, attempt, step, predecessor_gone)
                 answer = self._call(intent, request, step)
-            if answer is None:
-                return None
-            if answer.instance is not None and not self._died(answer):
+            if answer.instance is None:
+                if request.rings < answer.rung and self._now() < answer.retry_at:
+                    return self._log("resume.waiting", run=run, attempt=attempt, errors=answer.errors)
+            elif not self._died(answer):
                 return self._log("resume.launched", run=run, attempt=attempt, instance=answer.instance)
-            if answer.retry_at > self._now():
-                return self._log("resume.waiting", run=run, attempt=attempt, errors=answer.errors)
-        return self._ring(request, int(self._ground.retry_s))
+            elif (wait := self._breath(run, attempt, step, answer)) > 0:
+                return self._ring(request, wait)
+        return self._ring(request, math.ceil(self._ground.retry_s))
 
     def _last_step(self, run: str, attempt: int) -> int:
-        steps = (re.search(r"-(\d{4})\.json$", key) for key in self._objects.list(keys.launches(run, attempt)))
-        return max((int(step[1]) for step in steps if step), default=-1)
+        steps = (keys.step_of(key) for key in self._objects.list(keys.launches(run, attempt)))
+        return max((step for step in steps if step is not None), default=-1)
 
     def _intent(self, specification: spec.Spec, attempt: int, step: int, predecessor_gone: bool) -> records.Intent:
         run, ground = specification.run.name, self._ground
@@ -185,29 +210,25 @@ class Succession:
             zones=ground.zones,
             types=ground.types,
         )
-        intent = records.Intent(f"{run}.{attempt}.{step}", run, attempt, request, self._now(), predecessor_gone)
+        token = keys.client_token(run, attempt, step, secrets.token_hex(4))
+        intent = records.Intent(token, run, attempt, request, self._now(), predecessor_gone)
         key = keys.intent(run, attempt, step)
         if self._objects.create(key, records.encode(intent)):
             return intent
         return self._read(records.Intent, key) or intent
 
-    def _call(self, intent: records.Intent, request: ResumeRequest, step: int) -> records.Answer | None:
-        """Make the call, and what follows from it, up to the answer. None: no answer; the bell is rung."""
-        run, attempt = intent.run, intent.attempt
-        try:
-            launch = self._fleet.create_fleet(intent.request, intent.token)
-        except Unanswered as error:
-            self._log("resume.unanswered", run=run, attempt=attempt, step=step, error=str(error))
-            self._ring(request, self._delay(min(request.rings, 3)))
-            return None
-        retry_at = 0.0
+    def _call(self, intent: records.Intent, request: ResumeRequest, step: int) -> records.Answer:
+        """Make the call, and what follows from it, up to the answer. Raises Unanswered."""
+        run, attempt = request.run, request.attempt
+        launch = self._fleet.create_fleet(intent.request, intent.token)
+        rung, retry_at = 0, 0.0
         if launch.instance is not None:
             assignment = records.Assignment(run, attempt, intent.predecessor_gone)
             self._objects.create(keys.assignment(launch.instance), records.encode(assignment))
         elif launch.kind is not Kind.BURNT:
             delay = LONGEST_DELAY_S if launch.kind is Kind.FATAL else self._delay(step)
+            rung, retry_at = request.rings + 1, self._now() + delay
             self._ring(request, delay)
-            retry_at = self._now() + delay - 1.0  # SQS's delay is whole seconds, and not before
         answer = records.Answer(
             kind=launch.kind,
             at=self._now(),
@@ -216,6 +237,7 @@ class Succession:
             zone=launch.zone,
             errors=list(launch.errors),
             retry_at=retry_at,
+            rung=rung,
         )
         self._objects.create(keys.answer(run, attempt, step), records.encode(answer))
         return answer
@@ -226,10 +248,21 @@ class Succession:
         life = self._fleet.life(answer.instance)
         return self._now() - answer.at > FORGOTTEN_S if life is None else life is not Life.ALIVE
 
+    def _breath(self, run: str, attempt: int, step: int, answer: records.Answer) -> int:
+        """Seconds to wait before the next launch. A machine may be taken while it boots: then the next one comes at
+        once. Two in a row are rather an image that cannot boot, and that must not launch and pay for ever."""
+        before = self._read(records.Answer, keys.answer(run, attempt, step - 1)) if step else None
+        if before is None or before.instance is None:
+            return 0
+        return math.ceil(answer.at + self._backoff(step) - self._now())
+
+    def _backoff(self, step: int) -> float:
+        """Doubled each step, up to SQS's longest delay."""
+        return float(min(self._ground.retry_s * 2 ** min(step, 10), LONGEST_DELAY_S))
+
     def _delay(self, step: int) -> int:
-        """Doubled each step, up to SQS's longest, less up to a quarter: many runs must not come back together."""
-        wait = min(self._ground.retry_s * 2 ** min(step, 10), LONGEST_DELAY_S)
-        return max(1, int(wait * random.uniform(0.75, 1.0)))  # noqa: S311 - jitter
+        """Less up to a quarter: many runs must not come back together."""
+        return max(1, int(self._backoff(step) * random.uniform(0.75, 1.0)))  # noqa: S311 - jitter
 
     def _ring(self, request: ResumeRequest, delay_s: int) -> None:
         self._bell.ring(ResumeRequest(request.run, request.attempt, request.rings + 1), delay_s)
