@@ -178,7 +178,7 @@ def failures(invocation: Invocation, batch: set[str]) -> set[str]:
         return batch
     try:
         answer = json.loads(invocation.payload or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return batch
     if answer is None:
         return set()
@@ -193,4 +193,5 @@ def _named(entries: object, batch: set[str]) -> set[str]:
     if not isinstance(entries, list):
         return batch
     names = [entry.get("itemIdentifier") if isinstance(entry, dict) else None for entry in entries]
-    return {str(name) for name in names} if all(name in batch for name in names) else batch
+    known = [name for name in names if isinstance(name, str) and name in batch]
+    return set(known) if len(known) == len(names) else batch
