@@ -325,4 +325,3 @@ def _what(scene: Scene) -> str:
     if seen.status is None:
         return "booting"
     return seen.status.phase
-
