@@ -216,12 +216,12 @@ async def test_removed_instance_and_unused_address_answer_nobody() -> None:
     async with one_instance() as (imds, endpoint):
         port = endpoint.rpartition(":")[2]
         imds.remove(INSTANCE)
-        successor = imds.add(InstanceDocuments("i-0fedcba9876543210"))
+        later = {imds.add(InstanceDocuments(f"i-{number:017x}")) for number in range(3)}
         for url in (endpoint, f"http://127.0.0.1:{port}"):
             with pytest.raises(aiohttp.ClientConnectionError):
                 await ask("GET", f"{url}/latest/")
 
-    assert endpoint != successor
+    assert 4 == len(later | {endpoint})
 
 
 async def test_faults_come_in_order_and_then_the_truth() -> None:
@@ -229,16 +229,18 @@ async def test_faults_come_in_order_and_then_the_truth() -> None:
     async with one_instance() as (imds, endpoint):
         headers = await token(endpoint)
         url = f"{endpoint}/latest/meta-data/instance-id"
-        imds.inject(INSTANCE, status(503), RESET, RESET, EMPTY, GARBAGE, late(0.01))
+        imds.inject(INSTANCE, status(503), RESET, RESET, EMPTY, GARBAGE, late(30), late(0.01))
         assert 503 == (await ask("GET", url, headers))[0]
         with pytest.raises(aiohttp.ClientConnectionError):
             await ask("GET", url, headers)  # twice: aiohttp asks again after the first reset
         assert (200, "") == (await ask("GET", url, headers))[:2]
         with pytest.raises(UnicodeDecodeError):
             await ask("GET", url, headers)
+        with pytest.raises(TimeoutError):
+            await ask("GET", url, headers, timeout=0.1)
         assert (200, INSTANCE) == (await ask("GET", url, headers))[:2]
 
-        assert [TOKEN] + [("GET", "/latest/meta-data/instance-id")] * 6 == imds.requests(INSTANCE)
+        assert [TOKEN] + [("GET", "/latest/meta-data/instance-id")] * 7 == imds.requests(INSTANCE)
 
 
 async def test_hanging_request_ends_with_the_service() -> None:

@@ -74,19 +74,17 @@ class MetadataService:
         self._addresses: dict[str, str] = {}  # by instance id
         self._added = 0
         self._runner: web.ServerRunner | None = None
-        self._closing = asyncio.Event()
         self._port = 0
 
     async def start(self) -> None:
         listener = _loopback_listener()
         self._port = listener.getsockname()[1]
         server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
 
     async def close(self) -> None:
-        self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -169,8 +167,7 @@ class MetadataService:
         if fault.kind == "reset":
             return _reset(request)
         if fault.kind == "hang":
-            await self._closing.wait()
-            return _reset(request)
+            await asyncio.Event().wait()  # until the client goes, or this service
         if fault.kind == "status":
             return self._answer(fault.status, fault.body)
         if request.path.endswith("/api/token"):
