@@ -100,6 +100,27 @@ async def test_nothing_lost_or_doubled_while_the_store_fails(path: Path) -> None
     assert written == b"".join(await segments(inner))
 
 
+async def test_lost_answer_fixes_the_segment(path: Path) -> None:
+    """A segment that may have arrived keeps its range, though the file has grown since. Otherwise what arrived is taken
+    for another writer's, and the log ends there."""
+    inner = memory()
+    store = Recording(inner)
+
+    async def lose(method: str, _key: str) -> None:
+        if method == "create":
+            store.after = None
+            raise StoreUnavailable("the answer was lost")
+
+    store.after = lose
+    shipping = shipper(store, path)
+    path.write_bytes(b"one")
+    assert await shipping.finish(None) == 0
+    path.write_bytes(b"onetwo")
+
+    assert await shipping.finish(None) == 6
+    assert [b"one", b"two"] == await segments(inner)
+
+
 async def test_cancelled_at_any_moment(path: Path) -> None:
     """`run` may be cancelled before, in or after a call: `finish` goes on without a gap or an overlap."""
     for steps in range(12):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from spotrelay import processes, wrappers
 from spotrelay.core.ends import Exited, Killed
 from support.processes import Start, eventually, gone, program, said, trainer
 
@@ -277,13 +279,33 @@ async def test_second_signal_goes_the_same_way(start: Start, tmp_path: Path, out
     assert Exited(0) == await child.wait()
 
 
+async def test_shell_is_stopped_while_we_look(tmp_path: Path) -> None:
+    """Between our look at a shell's children and our signal it starts no other command. Otherwise that one never hears
+    that it must save."""
+    shell = await asyncio.create_subprocess_exec("dash", "-c", "sleep 99; sleep 99")
+
+    def waits() -> None:
+        assert [] != processes.children(shell.pid)
+
+    await eventually(waits)
+    found = wrappers.recipients(shell.pid, signal.SIGTERM)
+    stopped = processes.state(shell.pid)
+    for pid in (*found.shells, *found.programs):
+        os.kill(pid, signal.SIGKILL)
+    await shell.wait()
+
+    assert stopped == "T"
+    assert [shell.pid] == found.shells
+
+
 async def test_processes_lists_what_is_alive(start: Start, tmp_path: Path, output: Path) -> None:
-    """All descendants are seen, and none that is dead: what is shown to a person must be so."""
+    """All descendants are seen, however deep, and none that is dead: what is shown to a person must be so."""
     train = trainer(tmp_path)
-    child = await start("sh", "-c", f"{train} & (exit 0) & wait")
+    child = await start("sh", "-c", f"(exit 0) & (((({train}); :); :); :)")
     [pid] = await said(output, "ready")
 
-    def two() -> None:
-        assert [child.pid, pid] == child.processes()
+    def five() -> None:
+        alive = child.processes()
+        assert (5, child.pid, pid) == (len(alive), alive[0], alive[-1])
 
-    await eventually(two)
+    await eventually(five)
