@@ -171,14 +171,14 @@ async def test_timeout_kills_the_group(make: Make) -> None:
                 time.sleep(1000)
             return "back"
         """,
-        timeout_s=1.5,
+        timeout_s=2.5,
     )
     failed = await function.invoke({"hang": True})
     log = (Path(function._folder).parent / "log").read_text().split()
     await gone(int(log[log.index("ready") + 1]))
 
     assert (False, "Sandbox.Timedout") == (failed.ok, failed.error_type)
-    assert "timed out after 1.50 seconds" in json.loads(failed.payload)["errorMessage"]
+    assert "timed out after 2.50 seconds" in json.loads(failed.payload)["errorMessage"]
     assert "back" == value(await function.invoke({"hang": False}))
 
 
