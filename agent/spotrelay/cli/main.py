@@ -1,0 +1,51 @@
+"""`spotrelay`: the person's commands. Each has a module of its own; here they share one way to end with an error."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import spotrelay
+from spotrelay.cli.rehearse import rehearse
+from spotrelay.core.errors import SpotrelayError
+
+INTERRUPTED = 130  # a shell's number for Ctrl-C
+
+app = typer.Typer(
+    help="A run outlives the spot instance it runs on.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(rehearse)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"spotrelay {spotrelay.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """A run outlives the spot instance it runs on."""
+
+
+def main() -> None:
+    try:
+        app()
+    except SpotrelayError as error:
+        if "--debug" in sys.argv:
+            raise
+        Console(stderr=True).print(f"spotrelay: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,117 @@
+"""`spotrelay rehearse`: the options, and the way from them to an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+
+from spotrelay.cli import network
+from spotrelay.cli.moments import moments, seconds
+from spotrelay.cli.rehearsal import Plan, Rehearsal, check, keep
+from spotrelay.cli.report import Report
+from spotrelay.cli.view import Stage, print_report
+from spotrelay.core.errors import UsageError
+
+
+def rehearse(
+    command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="COMMAND")],
+    interrupt_after: Annotated[
+        list[str] | None,
+        typer.Option(help="Interrupt so long after the command started (10s, 2m; 10s:no-notice). Repeatable."),
+    ] = None,
+    interruptions: Annotated[
+        int | None, typer.Option(min=0, help="How often; moments that are not given are random. Default: 1.")
+    ] = None,
+    no_notice: Annotated[bool, typer.Option("--no-notice", help="The machine simply dies.")] = False,
+    notice: Annotated[str, typer.Option(help="How long before its end EC2 says so.")] = "120s",
+    progress: Annotated[
+        str | None, typer.Option(help="Regular expression for a growing number in the output: 'epoch (\\d+)'.")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="The execution directory: what is preserved. Default: here.", show_default=False)
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Pattern of what is not preserved. Repeatable.")] = None,
+    save_every: Annotated[str, typer.Option(help="Save while the command runs: what a sudden death loses.")] = "5s",
+    instance_type: Annotated[
+        str, typer.Option(help="The instance type whose network the save is held against.")
+    ] = network.DEFAULT,
+    strict_exit: Annotated[
+        bool, typer.Option("--strict-exit", help="After the signal only exit code 0 counts as interrupted.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="Leave the final directory here.", show_default=False)] = None,
+    keep_dir: Annotated[
+        Path | None, typer.Option("--keep", help="Leave the bucket and all logs here.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes random moments the same again.", show_default=False)] = None,
+    limit: Annotated[str, typer.Option(help="Give up after this long.")] = "1h",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
+) -> None:
+    """Show that COMMAND survives interruptions, before it meets one.
+
+    Runs it under the real agent in a local cloud, interrupts it, relaunches it on a fresh machine that has nothing but
+    the snapshot, and says what to change if it did not continue. No AWS account is used.
+
+    Example: spotrelay rehearse --interruptions 2 -- python train.py
+    """
+    plan = Plan(
+        command=command,
+        directory=(directory or Path.cwd()).resolve(),
+        moments=moments(interrupt_after or [], interruptions, notice=not no_notice, seed=seed),
+        notice_s=seconds(notice),
+        save_every_s=seconds(save_every),
+        progress=_expression(progress),
+        instance_type=_known(instance_type),
+        exclude=exclude or [],
+        strict_exit=strict_exit,
+        limit_s=seconds(limit),
+        output=output.resolve() if output else None,
+    )
+    check(plan)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    with Stage(Console(stderr=True), quiet=False) as stage:
+        report = asyncio.run(_hold(plan, stage, keep_dir))
+    if as_json:
+        print(json.dumps(report.document(), indent=2))
+    else:
+        print_report(report, Console())
+    raise typer.Exit(report.exit_code)
+
+
+async def _hold(plan: Plan, stage: Stage, keep_dir: Path | None) -> Report:
+    """Everything lies in one folder, which goes with the rehearsal however that ends."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for caught in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(caught, task.cancel)
+    folder = Path(tempfile.mkdtemp(prefix="spotrelay-"))
+    try:
+        return await Rehearsal(plan, folder, stage.show).run()
+    finally:
+        if keep_dir is not None:
+            keep(folder, keep_dir)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _expression(text: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--progress {text!r}: {error}", next_step="write one like 'epoch (\\d+)'") from error
+
+
+def _known(instance_type: str) -> str:
+    if instance_type not in network.BASELINE_GBPS:
+        known = ", ".join(sorted(network.BASELINE_GBPS))
+        raise UsageError(f"the network of {instance_type} is not known", next_step=f"take one of {known}")
+    return instance_type
