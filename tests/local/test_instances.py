@@ -25,7 +25,8 @@ class Hypervisor:
     def __init__(self, here: Cloud) -> None:
         self.launched: list[Instance] = []
         self.terminated: list[str] = []
-        here.plane.ec2.attach(self.launched.append, self.terminated.append)
+        here.plane.ec2.instances.on_launch = self.launched.append
+        here.plane.ec2.instances.on_terminate = self.terminated.append
 
 
 def story(here: Cloud) -> list[str]:

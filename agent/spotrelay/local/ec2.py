@@ -1,7 +1,7 @@
 """The API of EC2: which action is done by whom, the Describe calls, and the hypervisor's side.
 
 Instances are made by `launches` and `fleets`, live in `instances`, in the `pools`. This is where they meet the outside:
-clients by `call`, the hypervisor by `attach` and the methods at the end.
+clients by `call`, the hypervisor by `instances.on_launch`, `instances.on_terminate` and the methods at the end.
 """
 
 from __future__ import annotations
@@ -171,13 +171,6 @@ class Ec2:
         return {"SpotInstanceRequests": [_spot_request(instance) for instance in shown], **more}
 
     # ---- for the hypervisor
-
-    def attach(self, on_launch: Callable[[Instance], None], on_terminate: Callable[[str], None]) -> None:
-        """From now on instances boot and end when the hypervisor says so. Neither callback may block.
-
-        `on_launch` gets each new instance, pending; `on_terminate` the id of one that a client told to terminate.
-        """
-        self.instances.on_launch, self.instances.on_terminate = on_launch, on_terminate
 
     def instance_running(self, identity: str) -> None:
         """The machine has booted."""
