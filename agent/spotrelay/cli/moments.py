@@ -1,4 +1,4 @@
-"""When a rehearsal interrupts: one moment for each interruption, counted from the start of the command's attempt."""
+"""When a rehearsal interrupts: one moment for each interruption, counted from where an attempt is at work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EARLIEST_S, LATEST_S = 2.0, 12.0
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Interrupt so many seconds after the command started; without notice the machine simply dies."""
+    """Interrupt after so many seconds at work; without notice the machine simply dies."""
 
     after_s: float
     notice: bool = True

@@ -2,8 +2,9 @@
 
 1. The directory is saved as the run's first snapshot, the run is written, the bell is rung: as `spotrelay run` does it.
 2. The launcher, the agents and their adapters do what they do in the cloud. Nothing here helps them.
-3. A look at the bucket and at the machines, a few times a second, tells what is going on; when a command has run for
-   as long as the plan says, its machine is interrupted, or dies.
+3. A look at the bucket and at the machines, a few times a second, tells what is going on; when a command has worked
+   for as long as the plan says, its machine is interrupted, or dies. It works from its first progress on, or, where
+   none is to be seen, from its start: a program that takes ten seconds to import is not asked to resume from there.
 4. When the run has an outcome the records, the output and what the machines wrote elsewhere become the report.
 
 The person's directory is read once, at the beginning, and never written.
@@ -68,6 +69,7 @@ class Seen:
     handover: records.Handover | None = None
     base: records.Base | None = None
     running_since: float | None = None
+    working_since: float | None = None
     interrupted: Moment | None = None
     interrupted_at: float | None = None
     taken: bool = False
@@ -162,6 +164,8 @@ class Rehearsal:
             seen.handover = seen.handover or await self._history.handover(seen.number)
             if seen.status is not None and seen.status.phase == Phase.RUNNING and seen.running_since is None:
                 seen.running_since = time.time()
+            if seen.running_since is not None and seen.working_since is None and self._works(seen):
+                seen.working_since = time.time()
             # Two minutes are EC2's to wait, not a person's: once nothing but waiting is left, the machine is taken.
             if seen.status is not None and seen.status.phase == Phase.STAYING and not seen.taken:
                 seen.taken = True
@@ -171,15 +175,19 @@ class Rehearsal:
 
     async def _interrupt(self, cloud: LocalCloud) -> None:
         seen = self.scene.current
-        if seen is None or seen.running_since is None or seen.interrupted is not None or not self._left:
+        if seen is None or seen.working_since is None or seen.interrupted is not None or not self._left:
             return
-        if self.scene.outcome is not None or time.time() < seen.running_since + self._left[0].after_s:
+        if self.scene.outcome is not None or time.time() < seen.working_since + self._left[0].after_s:
             return
         seen.interrupted, seen.interrupted_at = self._left.pop(0), time.time()
         if seen.interrupted.notice:
             cloud.interrupt(seen.computer.instance.id, in_s=self._plan.notice_s)
         else:
             cloud.vanish(seen.computer.instance.id)
+
+    def _works(self, seen: Seen) -> bool:
+        progress = self._plan.progress
+        return progress is None or progress.search(self._output_of(seen)) is not None
 
     async def _switch_off(self, cloud: LocalCloud) -> None:
         """The last machine ends by itself, after its artifacts. It has a minute; nothing is lost if it takes longer."""

@@ -28,7 +28,7 @@ def rehearse(
     command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="COMMAND")],
     interrupt_after: Annotated[
         list[str] | None,
-        typer.Option(help="Interrupt so long after the command started (10s, 2m; 10s:no-notice). Repeatable."),
+        typer.Option(help="Interrupt after so long at work (10s, 2m; 10s:no-notice). Repeatable."),
     ] = None,
     interruptions: Annotated[
         int | None, typer.Option(min=0, help="How often; moments that are not given are random. Default: 1.")

@@ -91,8 +91,12 @@ def state_outside(report: Report) -> list[str]:
     return [
         write.path
         for write in report.outside_writes or []
-        if write.kind != "deleted" and write.bytes and not any(noise in write.path for noise in _NOISE)
+        if write.kind != "deleted" and write.bytes and not is_noise(write.path)
     ]
+
+
+def is_noise(path: str) -> bool:
+    return any(noise in path for noise in _NOISE)
 
 
 def _save(attempts: list[AttemptReport], notice_s: float, instance_type: str) -> SaveReport | None:

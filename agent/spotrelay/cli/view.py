@@ -18,6 +18,7 @@ from rich.text import Text
 
 from spotrelay.cli.rehearsal import Scene, Seen
 from spotrelay.cli.report import AttemptReport, Report
+from spotrelay.cli.verdict import is_noise
 
 _BAR = 36
 _COLORS = {"running": "green", "draining": "yellow", "saving": "yellow", "staying": "dim", "sudden death": "red"}
@@ -170,7 +171,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     if report.outside_writes is None:
         facts.append(("written elsewhere", f"not known: {report.isolation}"))
     else:
-        paths = [write.path for write in report.outside_writes]
+        paths = [write.path for write in report.outside_writes if not is_noise(write.path)]
         shown = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
         facts.append(("written elsewhere", shown or "nothing"))
     if report.outcome is not None:
