@@ -6,6 +6,7 @@ environment, this package's build, the stamp and the lock are what can go wrong 
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -55,11 +56,11 @@ class Checkout:
 
     def _lend_the_build_backend(self) -> None:
         """The real lock brings setuptools along; here it is lent from the environment that runs the tests."""
-        for package in ("setuptools", "_distutils_hack"):
-            spec = importlib.util.find_spec(package)
-            assert spec is not None
-            assert spec.origin is not None
-            shutil.copytree(Path(spec.origin).parent, self.libraries / package)
+        setuptools = importlib.metadata.distribution("setuptools")
+        for name in {file.parts[0] for file in setuptools.files or ()} - {".."}:
+            folder = Path(str(setuptools.locate_file(name)))
+            if folder.is_dir():
+                shutil.copytree(folder, self.libraries / name)
 
     @property
     def venv(self) -> Path:
