@@ -6,13 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.launcher_site import Site, site_in
 
 from spotrelay.core import keys, records
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.core.spec import Limits
 from spotrelay.launcher import succession
 from spotrelay.local.instances import Reason
+from support.launcher_site import Site, site_in
 
 
 def test_first_attempt_gets_an_instance_that_knows_its_run(site: Site) -> None:
@@ -157,7 +157,7 @@ def test_reordered_requests_make_one_chain(site: Site) -> None:
 
 @pytest.mark.parametrize("run", ["nobody", "run-1"])
 def test_unknown_and_finished_runs_get_nothing(site: Site, run: str) -> None:
-    """A message for a run that is over, or never was, is no failure: it would end as a dead letter and wake somebody."""
+    """A message for a run that is over, or never was, is no failure: a dead letter would wake somebody for nothing."""
     site.begin("run-1")
     site.finish("run-1", 1)
 
@@ -259,7 +259,7 @@ def test_hours_are_limited(site: Site) -> None:
 def test_cancel_without_an_owner_ends_the_run(site: Site) -> None:
     """Nobody runs, so nobody but the launcher can write the outcome; the wait for capacity ends with it."""
     run = site.begin()
-    site.do(lambda: site.plane.ec2.pools.drain())
+    site.do(site.plane.ec2.pools.drain)
     site.ask(run, 1)
     site.cancel(run)
     site.settle()

@@ -1,8 +1,8 @@
 """The launcher among its neighbours: the real handler and adapters, the simulated SQS and EC2 over the wire, a folder.
 
-A `Site` stands still until a test moves it. `invoke` is one Lambda call, `settle` plays SQS and Lambda's poller until the
-queue is empty: what is due is handed over, what failed comes back after its visibility timeout, and the clock jumps to
-whatever comes next. The agents are the test's own words: `boot`, `notice`, `kill`, `finish`.
+A `Site` stands still until a test moves it. `invoke` is one Lambda call, `settle` plays SQS and Lambda's poller until
+the queue is empty: what is due is handed over, what failed comes back after its visibility timeout, and the clock jumps
+to whatever comes next. What agents do is done by the test's own words: `boot`, `notice`, `kill`, `finish`.
 
 The control plane has a loop and a thread of its own, since the launcher is synchronous, as a Lambda is.
 """
@@ -22,8 +22,8 @@ import pytest
 
 from spotrelay.core import keys, records
 from spotrelay.core.messages import ResumeRequest
-from spotrelay.core.spec import Limits, Run, Spec
 from spotrelay.core.spec import Instance as On
+from spotrelay.core.spec import Limits, Run, Spec
 from spotrelay.launcher import handler
 from spotrelay.launcher.ec2 import Ec2
 from spotrelay.launcher.objects import Folder, Objects

@@ -39,7 +39,7 @@ class Objects(Protocol):
 def open_objects(url: str) -> Objects:
     """`s3://bucket/prefix` or `file:///folder`."""
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "file":
+    if parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
         return Folder(Path(urllib.parse.unquote(parts.path)))
     if parts.scheme == "s3" and parts.netloc:
         return Bucket(parts.netloc, parts.path.strip("/"))
