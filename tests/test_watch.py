@@ -172,9 +172,9 @@ async def test_no_answer_ends_the_watch_or_counts_as_news(fault: Fault) -> None:
 async def test_look_that_hangs_delays_no_other_and_itself_by_its_timeout() -> None:
     """The rebalance document hangs for good and the spot document a few times: the notice is seen. Otherwise one
     stuck connection costs the two minutes."""
-    async with one_instance() as (imds, endpoint), listening(imds, endpoint, timeout=30.0, look_timeout=0.05) as ear:
+    async with one_instance() as (imds, endpoint), listening(imds, endpoint, timeout=30.0, look_timeout=0.3) as ear:
         await ear.looks(1)
-        spot_hangs = [HANG] * 4
+        spot_hangs = [HANG] * 3
         imds.misbehave(
             INSTANCE,
             lambda path: (

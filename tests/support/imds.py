@@ -27,7 +27,7 @@ class Clock:
         return self.now
 
 
-async def eventually(holds: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
+async def eventually(holds: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
     """Waits until `holds()`; fails with `what` after `timeout` seconds."""
     end = time.monotonic() + timeout
     while not holds():
