@@ -184,7 +184,14 @@ _DENIED = (
     "(os error 13)",
 )
 _FULL = ("(os error 28)", "(os error 122)", "507 Insufficient Storage", "QuotaExceeded")
-_WRONG = ("(os error 20)", "(os error 21)", "NotImplemented", "InvalidBucketName", "PermanentRedirect", "Bad Request")
+_WRONG = (
+    "(os error 20)",
+    "(os error 21)",
+    "NotImplemented",
+    "InvalidBucketName",
+    "redirect without LOCATION",
+    "Bad Request",
+)
 
 
 def _classify(key: str, error: Exception) -> StoreError:
