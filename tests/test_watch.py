@@ -181,10 +181,10 @@ async def test_look_that_hangs_delays_no_other_and_itself_by_its_timeout() -> No
                 HANG if REBALANCE_PATH in path else spot_hangs.pop() if SPOT_PATH in path and spot_hangs else None
             ),
         )
+        await eventually(lambda: not spot_hangs, "three looks that hang")
         imds.interrupt(INSTANCE, at=time.time() + 120)
         await ear.until(1)
 
-        assert [] == spot_hangs
         assert Source.SPOT is ear.heard[0].source  # type: ignore[union-attr]
 
 
