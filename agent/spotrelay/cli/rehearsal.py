@@ -13,7 +13,6 @@ The person's directory is read once, at the beginning, and never written.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
 import time
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spotrelay.aws.store import open_store
+from spotrelay.bundle import launcher_files
 from spotrelay.cli import counters, verdict
 from spotrelay.cli.moments import Moment
 from spotrelay.cli.report import AttemptReport, OutcomeReport, OutsideWriteReport, Report
@@ -107,7 +107,7 @@ class Rehearsal:
         if not self._isolation.full:
             self._directory = self._folder / "directory"
             self._directory.mkdir()
-        baked = Image(self._directory, environment=dict(os.environ), isolated=self._isolation.full)
+        baked = Image(self._directory, list(launcher_files()), isolated=self._isolation.full)
         async with LocalCloud(self._folder, baked) as cloud:
             await self._begin(cloud)
             await self._until_outcome(cloud)

@@ -85,7 +85,7 @@ def rehearse(
         print(json.dumps(report.document(), indent=2))
     else:
         print_report(report, Console())
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(report.exit_code or 0)
 
 
 async def _hold(plan: Plan, stage: Stage, keep_dir: Path | None) -> Report:

@@ -77,7 +77,7 @@ class Report:
     isolation: str
     ok: bool = False
     verdict: str = ""
-    exit_code: int = 1
+    exit_code: int | None = None
     explanation: str = ""
     advice: list[str] = field(default_factory=list)
     attempts: list[AttemptReport] = field(default_factory=list)

@@ -29,16 +29,28 @@ class Verdict:
     text: str
 
 
-RESUMABLE = Verdict("resumable", 0, "It survives interruptions: each attempt went on where the one before it was.")
-STARTS_OVER = Verdict("starts-over", 40, "It starts over after an interruption: nothing it read told it where it was.")
-IGNORES_SIGTERM = Verdict("ignores-sigterm", 41, "It ignores the signal: it ran on until it had to be killed.")
-STATE_ELSEWHERE = Verdict(
-    "state-elsewhere", 42, "It starts over, and it wrote outside of the directory that is preserved."
+RESUMABLE = Verdict(
+    "resumable", exit_code=0, text="It survives interruptions: each attempt went on where the one before it was."
 )
-TOO_SLOW = Verdict("too-slow", 43, "It resumes, but its checkpoint does not get out of the machine in time.")
-FAILED = Verdict("failed", 44, "The command did not succeed.")
-NOT_INTERRUPTED = Verdict("not-interrupted", 45, "It ended before it was interrupted, so nothing was rehearsed.")
-CANNOT_TELL = Verdict("cannot-tell", 46, "It went through, but nothing in its output shows whether it continued.")
+STARTS_OVER = Verdict(
+    "starts-over", exit_code=40, text="It starts over after an interruption: nothing it read told it where it was."
+)
+IGNORES_SIGTERM = Verdict(
+    "ignores-sigterm", exit_code=41, text="It ignores the signal: it ran on until it had to be killed."
+)
+STATE_ELSEWHERE = Verdict(
+    "state-elsewhere", exit_code=42, text="It starts over, and it wrote outside of the directory that is preserved."
+)
+TOO_SLOW = Verdict(
+    "too-slow", exit_code=43, text="It resumes, but its checkpoint does not get out of the machine in time."
+)
+FAILED = Verdict("failed", exit_code=44, text="The command did not succeed.")
+NOT_INTERRUPTED = Verdict(
+    "not-interrupted", exit_code=45, text="It ended before it was interrupted, so nothing was rehearsed."
+)
+CANNOT_TELL = Verdict(
+    "cannot-tell", exit_code=46, text="It went through, but nothing in its output shows whether it continued."
+)
 ALL = (
     RESUMABLE,
     STARTS_OVER,

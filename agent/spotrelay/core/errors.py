@@ -4,8 +4,8 @@
     ├── UsageError                  2   the command line is wrong
     ├── SpecError                   3   run.toml or user data is wrong; every problem at once
     ├── CommandError                    the user's command cannot start
-    │   ├── CommandNotExecutable  126   (the shell's own codes)
-    │   └── CommandNotFound       127
+    │   ├── CommandNotExecutable  126   it is no program, or may not be executed (the shell's own code)
+    │   └── CommandNotFound       127   there is no such program (the shell's own code)
     ├── StoreError                 10   the bucket or folder answers, but not as it must
     │   ├── StoreUnavailable       11   no answer, throttled, 5xx: trying again can help
     │   ├── StoreDenied            12   credentials or policy: trying again cannot help

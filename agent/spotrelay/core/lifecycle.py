@@ -12,7 +12,7 @@ The rules, in the order in which they win:
 7. What may well come twice or late is a row that does nothing (IGNORED). A pair that is in none of these is a bug:
    `IllegalTransition` names it and changes nothing.
 
-`step` is the only reader. The README's diagram is drawn from TABLE by scripts/diagram.
+`step` is the only reader. The README's diagram is drawn from TABLE by scripts/steps/diagram.py.
 """
 
 from __future__ import annotations

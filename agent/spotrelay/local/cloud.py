@@ -19,13 +19,12 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
-from spotrelay.launcher.bundle import launcher_files
 from spotrelay.local import image
 from spotrelay.local.imds import MetadataService
 from spotrelay.local.imds_documents import InstanceDocuments
@@ -61,9 +60,11 @@ class Computer:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What the machines run. `module`: the agent; `environment`: the person's own, which the command sees."""
+    """What is deployed: `module` is the agent on the machines, `function` the files of the launcher's zip (name, file).
+    `environment`: the person's own, which the command sees."""
 
     directory: Path
+    function: Sequence[tuple[str, Path]]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     module: str = "spotrelay.daemon"
     isolated: bool = True
@@ -179,7 +180,7 @@ class LocalCloud:
         settings = Settings(
             "spotrelay.launcher.handler.handle", environment, timeout_s=FUNCTION_TIMEOUT_S, region=self.plane.region
         )
-        return Function(self.folder / "lambda", launcher_files(), settings, log=self.folder / "launcher.log")
+        return Function(self.folder / "lambda", self.baked.function, settings, log=self.folder / "launcher.log")
 
     # --- instances
 
@@ -208,13 +209,15 @@ class LocalCloud:
                 self.folder / "machines" / instance.id,
                 directory=self.baked.directory,
                 argv=program.argv,
-                environment={**self.baked.environment, **self._agent_environment(computer, imds)},
+                environment={**self.baked.environment, **self.machine_environment(computer, imds)},
                 visible=[self.folder / "store", self.folder / "state"],
                 carried=program.carried,
                 output=computer.state / "agent.log",
                 isolated=self.baked.isolated,
             )
             computer.booted_at = time.time()
+            if computer.ended_by != "itself":
+                computer.machine.vanish()  # somebody wanted it gone before it was there
             self.plane.ec2.instance_running(instance.id)
             self._changed()
             computer.exit_status = await computer.machine.off()
@@ -230,7 +233,8 @@ class LocalCloud:
                 self.plane.ec2.instance_gone(instance.id, reason)
                 self._changed()
 
-    def _agent_environment(self, computer: Computer, imds: str) -> dict[str, str]:
+    def machine_environment(self, computer: Computer, imds: str) -> dict[str, str]:
+        """What the unit file is in the image: how the agent finds its surroundings."""
         return {
             "SPOTRELAY_IMDS": imds,
             "SPOTRELAY_ENDPOINT": self.plane.endpoint,
