@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from spotrelay.snapshot.exclude import EXCLUDED, MOUNT, Exclusions, mounts_below
 
 

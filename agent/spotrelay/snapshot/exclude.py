@@ -32,31 +32,37 @@ class Exclusions:
 
     def __init__(self, patterns: Sequence[str] = (), mounts: frozenset[bytes] = frozenset()) -> None:
         self._mounts = mounts
-        self._names = _any_of([p for p in patterns if "/" not in p.rstrip("/")])
-        self._paths = _any_of([p for p in patterns if "/" in p.rstrip("/")])
+        self._anything = _Patterns([pattern for pattern in patterns if not pattern.endswith("/")])
+        self._directories = _Patterns(patterns)
 
     def why(self, path: bytes, is_directory: bool) -> str:
         """EXCLUDED, MOUNT, or nothing. For one whose parents are known not to be excluded."""
         if path in self._mounts:
             return MOUNT
-        spelled = os.fsdecode(path) + ("/" if is_directory else "")
-        if self._names and self._names(spelled.rstrip("/").rpartition("/")[2] + ("/" if is_directory else "")):
-            return EXCLUDED
-        return EXCLUDED if self._paths and self._paths(spelled) else ""
+        matches = self._directories if is_directory else self._anything
+        return EXCLUDED if matches(os.fsdecode(path)) else ""
+
+
+class _Patterns:
+    """One regular expression for names and one for paths: ten patterns cost what one does."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._name = _any_of([pattern for pattern in patterns if "/" not in pattern.rstrip("/")])
+        self._path = _any_of([pattern for pattern in patterns if "/" in pattern.rstrip("/")])
+
+    def __call__(self, path: str) -> bool:
+        return bool((self._name and self._name(path.rpartition("/")[2])) or (self._path and self._path(path)))
 
 
 def _any_of(patterns: Sequence[str]) -> Callable[[str], object] | None:
-    """One regular expression for all: a match costs the same for one pattern as for ten."""
-    return re.compile("|".join(map(_regex, patterns))).fullmatch if patterns else None
+    return re.compile("|".join(map(_regex, patterns))).match if patterns else None
 
 
 def _regex(pattern: str) -> str:
     body = pattern.strip("/")
     if not body or "\0" in body:
         raise ValueError(f"an exclude pattern that matches nothing: {pattern!r}")
-    # translate() ends in \Z (\z from Python 3.14 on). A directory arrives with a slash at its end, which a pattern
-    # without one does not ask for.
-    return fnmatch.translate(body)[:-2] + ("/" if pattern.endswith("/") else "/?")
+    return fnmatch.translate(body)  # anchored at its end
 
 
 def mounts_below(directory: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> frozenset[bytes]:
