@@ -6,11 +6,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 
 # A step of the loop longer than this is a blocked loop. Two cores shared with other work stall by tens of
 # milliseconds by themselves; a synchronous S3 or disk call on the loop takes longer than this at once.
 SLOW_STEP_S = 0.5
+
+# An example that takes long says how busy the computer is, and nothing about the code.
+hypothesis.settings.register_profile("spotrelay", deadline=None)
+hypothesis.settings.load_profile("spotrelay")
 
 
 @pytest.fixture(autouse=True)
