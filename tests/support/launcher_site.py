@@ -176,7 +176,7 @@ class Site:
                 self.do(lambda m=message: self.queue.delete(self.queue.handle(m)))
         return bool(messages)
 
-    def settle(self, rounds: int = 300) -> None:
+    def settle(self, rounds: int = 2000) -> None:
         """Until the queue is empty, however long that takes by the clock."""
         for _ in range(rounds):
             if not self.deliver() and not self.sleep():
