@@ -23,9 +23,12 @@ from spotrelay.core.ends import End, Exited
 from spotrelay.core.errors import (
     AlreadyExists,
     CommandError,
+    RestoreFailed,
     SnapshotError,
     SpotrelayError,
+    StoreDenied,
     StoreError,
+    StoreUnavailable,
 )
 from spotrelay.core.events import Event
 from spotrelay.core.keys import SnapshotId
@@ -137,25 +140,37 @@ class Attempt:
         return ev.TurnedAway()
 
     async def await_predecessor(self) -> Event:
-        """Until it handed over, or can add nothing any more. What it saves while we wait is worth the wait."""
-        while not await self._predecessor_done():  # noqa: ASYNC110 - the store sends no events
+        """Until it handed over, or can add nothing any more. What it saves while we wait is worth the wait; it may even
+        end the run."""
+        while True:
+            try:
+                done = await self._predecessors_done()
+                if await self.history.outcome() is not None:
+                    return self._turned_away("the run is over")
+                if done:
+                    return ev.PredecessorGone()
+            except StoreError as error:
+                self._log.warning("predecessor.unknown", error=str(error))
             await asyncio.sleep(LOOK_S)
-        return ev.PredecessorGone()
 
-    async def _predecessor_done(self) -> bool:
-        if self.number == 1:
-            return True
-        try:
-            claim = await self.history.claim(self.number - 1)
-            handover = await self.history.handover(self.number - 1)
-            status = await self.history.status(self.number - 1)
-        except StoreError as error:
-            self._log.warning("predecessor.unknown", error=str(error))
-            return False
+    async def _predecessors_done(self) -> bool:
+        """The one before; and if that went before it began, those before it, for whom it would have waited."""
+        for number in range(self.number - 1, 0, -1):
+            if not await self._done(number):
+                return False
+            if await self.history.base(number) is not None:
+                break
+        return True
+
+    async def _done(self, number: int) -> bool:
+        claim = await self.history.claim(number)
+        handover = await self.history.handover(number)
+        status = await self.history.status(number)
+        direct = number == self.number - 1
         if handover is not None:
-            self._errors_before = handover.errors
+            self._errors_before = handover.errors if direct else self._errors_before
             return True
-        if self._arrival.predecessor_gone or claim is None:
+        if claim is None or (direct and self._arrival.predecessor_gone):
             return True
         heard = status.at if status is not None else claim.at
         told = status.gone_at if status is not None else None
@@ -168,9 +183,7 @@ class Attempt:
             if snapshot is None:
                 await asyncio.to_thread(Path(self.spec.run.directory).mkdir, parents=True, exist_ok=True)
                 return ev.Restored()
-            self._restored = await patiently(
-                lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S
-            )
+            self._restored = await patiently(lambda: self._restore(snapshot), what="restore", for_s=PATIENCE_S)
         except StoreError as error:
             return self._outside_fault(error)
         except (SnapshotError, OSError) as error:
@@ -178,6 +191,15 @@ class Attempt:
         self.newest = snapshot
         self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)
         return ev.Restored()
+
+    async def _restore(self, snapshot: SnapshotId) -> Restored:
+        """A store that is away says nothing against the snapshot: it passes, and is not the run's error."""
+        try:
+            return await self._snapshots.restore(snapshot)
+        except RestoreFailed as error:
+            if isinstance(error.__cause__, StoreUnavailable | StoreDenied):
+                raise error.__cause__ from error
+            raise
 
     async def _fix_base(self) -> SnapshotId | None:
         """Choose what this attempt begins from, for ever (`history.py`). A restarted agent has snapshots of its own."""
@@ -321,6 +343,8 @@ class Attempt:
         return ev.HandedOver()
 
     async def record(self, result: Result) -> Event:
+        with contextlib.suppress(StoreError):  # ended before it restored anything: what there is, others saved
+            self.newest = self.newest or await self.history.newest_allowed(self.number)
         messages = {Result.STOPPED: "stopped by a person or at a limit", Result.SUCCEEDED: ""}
         outcome = records.Outcome(
             result=str(result),

@@ -1,8 +1,12 @@
 """The attempt's status object, and what others have to say to it.
 
-Every beat writes status.json (who, in which phase, until when) and looks for three things: a claim on a later attempt
-(then this one is fenced), the cancel object, and the run's hours. A beat that fails is logged and the next one comes: a
-store that is down neither stops the command nor fences it.
+Every beat writes status.json (who, in which phase, until when) and looks for three things: a later attempt that goes
+on without this one, the cancel object, and the run's hours. A beat that fails is logged and the next one comes: a store
+that is down neither stops the command nor fences it.
+
+What fences (P1) depends on who asked. A later claim that this attempt did not ask for says that somebody took it for
+dead: its command ends at once. The claim of the successor that it did ask for is welcome, and waits for what is still
+being saved; that one goes on without it only when it has fixed its base.
 """
 
 from __future__ import annotations
@@ -24,11 +28,19 @@ BEAT_S = 15.0
 
 
 class Heartbeat:
+    """`asked`: whether this attempt has asked for its successor. `over`: whether the run's time is."""
+
     def __init__(
-        self, history: History, attempt: int, status: Callable[[], records.Status], *, over: Callable[[], bool]
+        self,
+        history: History,
+        attempt: int,
+        status: Callable[[], records.Status],
+        *,
+        asked: Callable[[], bool],
+        over: Callable[[], bool],
     ) -> None:
         self._history, self._attempt = history, attempt
-        self._status, self._over = status, over
+        self._status, self._asked, self._over = status, asked, over
         self._at_once = asyncio.Event()
 
     def beat(self) -> None:
@@ -45,8 +57,9 @@ class Heartbeat:
                     if type(event) not in told:
                         told.add(type(event))
                         yield event
-            except (SpotrelayError, OSError) as error:
-                log.warning("heartbeat.failed", error=str(error))
+            except Exception as error:  # a fault of ours, too: it is not worth the command's life
+                foreseen = isinstance(error, SpotrelayError | OSError)
+                log.warning("heartbeat.failed", error=str(error), exc_info=not foreseen)
             # Not wait_for: until Python 3.12 it swallows a cancellation that meets the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_S):
@@ -58,8 +71,16 @@ class Heartbeat:
 
     async def _look(self) -> list[Event]:
         found: list[Event] = []
-        if await self._history.claim(self._attempt + 1) is not None:
+        if await self._fenced():
             found.append(Fenced())
         if self._over() or await self._history.cancelled():
             found.append(Stopped())
         return found
+
+    async def _fenced(self) -> bool:
+        asked, later = self._asked(), self._attempt + 1
+        while await self._history.claim(later) is not None:
+            if not asked or await self._history.base(later) is not None:
+                return True
+            later += 1  # it may have gone before it began, and left the run to the next
+        return False

@@ -172,6 +172,7 @@ class Relay:
             attempt.history,
             attempt.number,
             lambda: attempt.status(str(self.state.phase)),
+            asked=lambda: self.state.posted,
             over=attempt.out_of_hours,
         )
         self._go("heartbeat", self._forward(self._heartbeat.events()))

@@ -52,8 +52,8 @@ class Saver:
         """Returns when nothing is read or sent any more."""
         if self._under_way is not None:
             self._under_way.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._under_way
+            # Not await and suppress: that would swallow the cancellation of a last save whose time is over.
+            await asyncio.wait([self._under_way])
             self._under_way = None
 
     async def save(self, progress: Callable[[Progress], None] | None = None) -> Saved:
@@ -78,5 +78,6 @@ class Saver:
             self._early.clear()
             try:
                 await self.save()
-            except (SpotrelayError, OSError) as error:
-                self._log.warning("snapshot.failed", error=str(error))
+            except Exception as error:  # a fault of ours, too: the next save may be spared by it, the last one tells
+                foreseen = isinstance(error, SpotrelayError | OSError)
+                self._log.warning("snapshot.failed", error=str(error), exc_info=not foreseen)
