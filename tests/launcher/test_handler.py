@@ -75,6 +75,15 @@ def test_damaged_object_fails_its_own_message_only(site: Site, damaged: str) -> 
     assert 1 == len(site.live(other, 1))
 
 
+def test_spec_of_another_run_is_not_taken_for_this_one_s(site: Site) -> None:
+    """Somebody copied a run's folder. Launched by that spec, the instance would be the other run's."""
+    run, copied = site.begin(), keys.spec("copy")
+    site.objects.create(copied, site.objects.get(keys.spec(run)) or b"")
+
+    assert [0] == site.ask("copy", 1)
+    assert [] == site.launched(run, 1) + site.launched("copy", 1)
+
+
 @pytest.mark.parametrize("state", ["pending", "running", "shutting-down", "stopping"])
 def test_state_that_is_no_end_is_ignored(site: Site, state: str) -> None:
     """EC2 tells every step of an instance's life; only its end asks for anything."""

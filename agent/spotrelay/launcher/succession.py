@@ -31,7 +31,7 @@ from enum import Enum, auto
 from typing import Any, Protocol, TypeVar
 
 from spotrelay.core import keys, records, spec
-from spotrelay.core.errors import StoreUnavailable
+from spotrelay.core.errors import SpecError, StoreUnavailable
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.launcher import pools
 from spotrelay.launcher.ec2 import Kind, Launch, Life, Unanswered
@@ -265,7 +265,8 @@ class Succession:
         return max(1, int(self._backoff(step) * random.uniform(0.75, 1.0)))  # noqa: S311 - jitter
 
     def _ring(self, request: ResumeRequest, delay_s: int) -> None:
-        self._bell.ring(ResumeRequest(request.run, request.attempt, request.rings + 1), delay_s)
+        again = ResumeRequest(request.run, request.attempt, request.rings + 1)
+        self._bell.ring(again, min(delay_s, LONGEST_DELAY_S))
 
     # --- what is written
 
@@ -278,8 +279,12 @@ class Succession:
         return None
 
     def _spec(self, run: str) -> spec.Spec | None:
-        data = self._objects.get(keys.spec(run))
-        return None if data is None else spec.from_json(data, source=keys.spec(run))
+        key = keys.spec(run)
+        data = self._objects.get(key)
+        found = None if data is None else spec.from_json(data, source=key)
+        if found is not None and found.run.name != run:
+            raise SpecError([f"{key}: [run] name is {found.run.name} — the object was copied or damaged; start anew"])
+        return found
 
     def _read(self, cls: type[R], key: str) -> R | None:
         data = self._objects.get(key)
