@@ -7,6 +7,7 @@ import contextlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,37 @@ async def test_unreadable_for_real(snapshots: Make, here: Path) -> None:
     (here / "d").chmod(0o700)
 
     assert [b"d", b"f"] == [entry.path for entry in saved.skipped]
+
+
+async def test_a_change_that_only_ctime_shows(snapshots: Make, here: Path, there: Path) -> None:
+    """Same size, same time of change put back: the inode's own clock still tells. Otherwise `cp -p` over a checkpoint
+    goes unnoticed."""
+    tree({"f": b"old"}).write(here)
+    one = snapshots(here)
+    await one.save(FIRST)
+    before = (here / "f").stat()
+    (here / "f").write_bytes(b"new")
+    os.utime(here / "f", ns=(before.st_mtime_ns, before.st_mtime_ns))
+
+    await one.save(SECOND)
+    await snapshots(there).restore(SECOND)
+
+    assert b"new" == (there / "f").read_bytes()
+
+
+def test_nothing_is_read_within_a_tick_of_its_last_change(tmp_path: Path) -> None:
+    """The kernel's clock has moved on when the status is taken, so the next change gets another time. Otherwise a
+    change in the same tick looks like none, on kernels that stamp by the tick."""
+    path = tmp_path / "f"
+    for _ in range(5):
+        path.write_bytes(b"1")
+        file = os.open(path, os.O_RDONLY)
+        try:
+            status = read.settled(file)
+            # A millisecond for what floats lose of seconds since 1970.
+            assert time.time() - status.st_ctime_ns / 1e9 >= read.TICK_S - 0.001
+        finally:
+            os.close(file)
 
 
 async def test_one_tick_is_enough_to_see_a_change(snapshots: Make, here: Path, there: Path) -> None:

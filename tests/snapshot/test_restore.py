@@ -15,7 +15,7 @@ from spotrelay.ports import Store
 from spotrelay.snapshot import Progress, Snapshots, restore
 from support import stores
 from support.stores import FIRST, RUN
-from support.tree import differences, link, looks, tree
+from support.tree import differences, dressed, link, looks, tree
 
 Make = Callable[..., Snapshots]
 MIB = 1 << 20
@@ -35,6 +35,17 @@ async def test_what_was_there_is_gone(snapshots: Make, here: Path, there: Path) 
 
     assert [] == differences(here, there)
     assert b"1" == (outside / "precious").read_bytes()
+
+
+async def test_read_only_directories_are_no_obstacle(snapshots: Make, here: Path, there: Path) -> None:
+    """What an earlier restore has made read-only is emptied by the next one, root or not."""
+    tree({"d/": dressed({"f": b"1", "e/": dressed({"g": b"2"}, mode=0o500)}, mode=0o500)}).write(here)
+    await snapshots(here).save(FIRST)
+
+    for _ in range(2):
+        await snapshots(there).restore(FIRST)
+
+    assert [] == differences(here, there)
 
 
 async def test_the_directory_is_rebuilt_in_place(snapshots: Make, here: Path, there: Path) -> None:
