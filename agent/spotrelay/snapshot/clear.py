@@ -23,7 +23,7 @@ def clear(root: int, exclude: Exclusions) -> frozenset[bytes]:
         for path, status, barrier in nodes:
             # Who is not root cannot delete from a directory that a snapshot has made read-only for them.
             if not barrier and stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_IWUSR == 0:
-                os.chmod(down.directory(path), 0o700)
+                os.fchmod(down.directory(path), 0o700)
         for path, status, barrier in reversed(nodes):
             if path not in kept and barrier not in (EXCLUDED, MOUNT):
                 name, parent = down.place(path)
