@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotrelay.core import keys
-from spotrelay.core.errors import ManifestInvalid, RestoreFailed, SaveFailed, StoreError
+from spotrelay.core.errors import ManifestInvalid, NotFound, RestoreFailed, SaveFailed, StoreError
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import Entry, File, Header, Manifest, Skipped
 from spotrelay.ports import Store
@@ -24,7 +24,8 @@ from spotrelay.snapshot.restore import Restoring
 from spotrelay.snapshot.save import Saving
 from spotrelay.snapshot.threads import Threads
 
-# Reading, hashing and compressing beside the loop. 4 was measured on two cores; more only adds memory there.
+# Reading, hashing and compressing beside the loop. Twice two cores: a thread that waits for the disk leaves its core to
+# another. Not measured apart.
 WORKERS = 4
 
 
@@ -139,9 +140,9 @@ class Snapshots:
     async def restore(self, snapshot: SnapshotId, *, progress: Callable[[Progress], None] | None = None) -> Restored:
         """Make the directory what `snapshot` holds, in place; excluded paths and other mounts stay as they are.
 
-        Raises ManifestInvalid, ManifestUnknown, PackCorrupt or RestoreFailed, and then the directory must not be
-        used. The manifest has been checked, and every pack it needs is known to exist, before the directory is
-        touched.
+        Raises ManifestInvalid, ManifestUnknown, PackCorrupt or RestoreFailed (what is missing from the store is
+        damage, too), and other StoreErrors as they are: then the directory must not be used. The manifest has been
+        checked, and every pack it needs is known to exist, before the directory is touched.
         """
         began = time.monotonic()
         with self._errors_as(RestoreFailed):
@@ -191,8 +192,8 @@ class Snapshots:
 
     @contextmanager
     def _errors_as(self, kind: type[SaveFailed | RestoreFailed]) -> Iterator[None]:
-        """Errors of the file system become `kind`; so do those of the store in a restore, where they mean the same to
-        do. Of a group, the first error is the cause; the others are its consequences.
+        """Errors of the file system become `kind`, and so does an object that is missing in a restore. A store that is
+        away is none: waiting helps. Of a group, the first error is the cause; the others are its consequences.
         """
         try:
             yield
@@ -202,7 +203,7 @@ class Snapshots:
                 error = error.exceptions[0]
             if isinstance(error, OSError):
                 raise kind(f"{self._directory}: {error}", next_step=_next_step(error)) from error
-            if isinstance(error, StoreError) and kind is RestoreFailed:
+            if isinstance(error, NotFound) and kind is RestoreFailed:
                 raise RestoreFailed(error.what, next_step=error.next_step) from error
             raise error from error.__cause__
 
