@@ -143,7 +143,7 @@ def test_every_pair_is_a_row_or_names_itself(phase: Phase) -> None:
 
 
 class Driver:
-    """Walks the table as the world might: outside events at any time, reports only of what was begun, late and twice."""
+    """Walks the table as the world might: outside events at any time, reports of what was begun, late and twice."""
 
     def __init__(self) -> None:
         self.state, self.done = State(), list[Effect]()
