@@ -133,20 +133,21 @@ class Arriving:
         return self._metadata.server_now() or time.time()
 
     async def _begin(self, store: Store, identity: Identity, run_spec: spec.Spec) -> records.Assignment:
-        """The spec came with the instance: write the run, and that this instance is its first attempt."""
-        name, assignment = run_spec.run.name, records.Assignment(run_spec.run.name, 1)
-        try:
-            await patiently(
-                lambda: store.create(keys.spec(name), run_spec.encode()), what="spec", for_s=BOOT_PATIENCE_S
-            )
-        except AlreadyExists:
-            if await self._assignment(store, identity) != assignment:
-                raise RunOver(f"there is a run {name!r} already", next_step="give the run another name") from None
-        key = keys.assignment(identity.instance_id)
+        """The spec came with the instance: this instance is the first attempt of the run, which is written after that.
+
+        The other way round, an instance that died in between would leave a run that nobody is called for.
+        """
+        name, data = run_spec.run.name, run_spec.encode()
+        assignment, key = records.Assignment(name, 1), keys.assignment(identity.instance_id)
         try:
             await patiently(lambda: store.create(key, records.encode(assignment)), what=key, for_s=BOOT_PATIENCE_S)
         except AlreadyExists:
             structlog.get_logger().info("run.again", why="this instance was booted before")
+        try:
+            await patiently(lambda: store.create(keys.spec(name), data), what="spec", for_s=BOOT_PATIENCE_S)
+        except AlreadyExists:
+            if await patiently(lambda: store.get(keys.spec(name)), what="spec", for_s=BOOT_PATIENCE_S) != data:
+                raise RunOver(f"there is a run {name!r} already", next_step="give the run another name") from None
         return assignment
 
     async def _assigned(self, store: Store, identity: Identity) -> records.Assignment:

@@ -10,8 +10,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
 import botocore.exceptions
+import botocore.session
 from botocore.config import Config
 
 from spotrelay.core.errors import QueueError
@@ -45,8 +45,11 @@ class SqsQueue:
 
     def _connect(self) -> None:
         if self._client is None:
-            session = boto3.session.Session(region_name=self._region)
-            self._client = session.client("sqs", endpoint_url=self._endpoint, config=CONFIG)
+            # What is below boto3: that adds resources and S3 transfers, and a tenth of an agent's start-up.
+            session = botocore.session.get_session()
+            self._client = session.create_client(
+                "sqs", region_name=self._region, endpoint_url=self._endpoint, config=CONFIG
+            )
 
     def _send(self, body: str) -> None:
         try:

@@ -1,0 +1,161 @@
+"""A machine that dies at any step: before it, after it, noticed or not, the run ends as it would have.
+
+Nobody lists the steps. Each plot is played once undisturbed and notes them: the effects of the lifecycle that were
+performed and the adapters' calls that were made. Then it is played again for each of them, and the machine dies there.
+Of an attempt that is told something (a notice, a cancel) the steps count from then on: what came before is the plot in
+which nobody is told anything.
+
+All plays of a plot share one local cloud, a few at a time: its one launcher and its one queue have to keep them apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spotrelay.local.cloud import Computer
+from support.story import NOTICE_S, Stage, Story, stage
+from support.tripwire import AFTER, BEFORE, Wire, sprung, steps_in
+
+# Most of a play is waiting (for a notice to be seen, for a predecessor that is dead); its work is two boots.
+AT_ONCE = 5
+MOST_TRIES = 4
+
+Script = Callable[[Stage, Story], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A story, and how it ends. `windows`: the attempts whose steps count, and the step from which on."""
+
+    kind: str
+    script: Script
+    result: str = "succeeded"
+    windows: Mapping[int, str] = field(default_factory=dict)
+    tables: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def nothing(_cloud: Stage, _story: Story) -> None: ...
+
+
+async def notice(cloud: Stage, story: Story) -> None:
+    cloud.interrupt(await story.ready(1), in_s=NOTICE_S)
+
+
+async def cancel(_cloud: Stage, story: Story) -> None:
+    await story.ready(1)
+    await story.cancel()
+
+
+async def storm(cloud: Stage, story: Story) -> None:
+    """Recommended to leave, told to, told again, and deaf."""
+    instance = await story.ready(1)
+    cloud.rebalance(instance)
+    state = story.computers(1)[0].state
+    await story.until(lambda: "effect: save early" in steps_in(state), what="the early save")
+    cloud.interrupt(instance, in_s=60)
+    await story.phase(1, "draining")
+    cloud.interrupt(instance, in_s=NOTICE_S)
+
+
+async def notice_at_boot(cloud: Stage, story: Story) -> None:
+    await story.until(lambda: any(c.machine for c in story.computers()), what="a machine")
+    cloud.interrupt(story.computers()[0].instance.id, in_s=NOTICE_S)
+
+
+PLOTS = {
+    "untold": Plot("", nothing, windows={1: ""}),
+    "noticed": Plot("holds", notice, windows={1: "effect: post resume", 2: ""}),
+    "cancelled": Plot("holds-always", cancel, "stopped", windows={1: "effect: drain"}),
+    "failed": Plot("fails-once", nothing, windows={1: "effect: save"}, tables={"limits": {"error_retries": 1}}),
+    "deaf": Plot("stubborn", storm, windows={1: "effect: save early"}),
+    "early": Plot("", notice_at_boot, windows={1: "effect: abandon"}),
+}
+
+
+class Wires:
+    """Which machines are to die, and where."""
+
+    def __init__(self, cloud: Stage) -> None:
+        self._laid: dict[str, tuple[Story, int, Wire]] = {}
+        cloud.told = self._told
+
+    def lay(self, story: Story, attempt: int, wire: Wire) -> None:
+        self._laid[story.run] = (story, attempt, wire)
+
+    def _told(self, computer: Computer) -> Mapping[str, str]:
+        story, attempt, wire = self._laid.get(computer.instance.tags["spotrelay:run"], (None, 0, None))
+        due = story is not None and computer in story.computers(attempt) and not died(story)
+        return wire.environment() if wire is not None and due else {}
+
+
+def died(story: Story) -> bool:
+    return any(sprung(computer.state) for computer in story.computers())
+
+
+async def play(cloud: Stage, plot: Plot, lay: Callable[[Story], None] | None = None) -> Story:
+    story = cloud.plan(plot.kind, **plot.tables)
+    if lay is not None:
+        lay(story)
+    await story.begin()
+    script = asyncio.create_task(plot.script(cloud, story))
+    try:
+        await story.ends(plot.result)
+    finally:
+        script.cancel()
+        (end,) = await asyncio.gather(script, return_exceptions=True)
+    # A machine that is dead cannot be interrupted; in an undisturbed play that would be a mistake of ours.
+    assert lay is not None or end is None, end
+    return story
+
+
+def wires_of(plot: Plot, undisturbed: Story, moment: str) -> list[tuple[int, Wire]]:
+    return [
+        (attempt, Wire(step, moment, since))
+        for attempt, since in plot.windows.items()
+        for step in steps_in(undisturbed.computers(attempt)[0].state, since)
+    ]
+
+
+async def crash(cloud: Stage, plot: Plot, chosen: list[tuple[int, Wire]]) -> list[str]:
+    """What went wrong, of all plays."""
+    wires, room, wrong = Wires(cloud), asyncio.Semaphore(AT_ONCE if cloud.baked.isolated else 1), list[str]()
+
+    async def one(attempt: int, wire: Wire) -> None:
+        async with room:
+            try:
+                # Of what goes on side by side not everything comes each time: a call that was cancelled last time.
+                for _ in range(MOST_TRIES):
+                    story = await play(cloud, plot, lambda story: wires.lay(story, attempt, wire))
+                    if died(story):
+                        return
+                wrong.append(f"=== attempt {attempt}: there never was {wire}\n{story.told()}")
+            except Exception as error:
+                wrong.append(f"=== attempt {attempt} dies {wire}: {type(error).__name__}: {error}")
+
+    await asyncio.gather(*(one(attempt, wire) for attempt, wire in chosen))
+    return wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [BEFORE, AFTER])
+@pytest.mark.parametrize("name", PLOTS)
+async def test_machine_that_dies_at_any_step_leaves_a_run_that_ends_as_it_would_have(
+    name: str, moment: str, tmp_path: Path
+) -> None:
+    """Right result, one owner at a time, each attempt from the newest snapshot, nothing left burning, no message lost.
+
+    Otherwise there is a moment at which a machine must not die, and some machine will.
+    """
+    async with stage(tmp_path, module="support.tripwire") as cloud:
+        undisturbed = await play(cloud, PLOTS[name])
+        chosen = wires_of(PLOTS[name], undisturbed, moment)
+        wrong = await crash(cloud, PLOTS[name], chosen)
+        await cloud.quiet()
+
+        assert not wrong, f"{len(wrong)} of {len(chosen)}:\n" + "\n".join(wrong)

@@ -1,0 +1,19 @@
+"""The agent with a short temper: what it waits for minutes elsewhere takes seconds here.
+
+python -m support.hasty         on a machine of the local cloud, in place of spotrelay.daemon
+"""
+
+from __future__ import annotations
+
+from spotrelay import attempt, daemon, heartbeat
+
+
+def main() -> None:
+    heartbeat.BEAT_S = 0.2
+    attempt.MARGIN_S = 1.0
+    daemon.ASSIGNED_WITHIN_S = daemon.BOOT_PATIENCE_S = 2.0
+    daemon.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The agent with a wire across its path: it notes every step that it comes by, and dies at the one it is told to.
+
+    python -m support.tripwire          on a machine of the local cloud, in place of spotrelay.daemon
+
+A step is an effect of the lifecycle, or a call of an adapter: its method and the kind of object it is about. Nobody
+keeps a list of them: the effects are what `Relay.perform` performs, the calls are the adapters' public methods. Each
+step that ends is noted in SPOTRELAY_STATE/steps, in order, by whoever of the tasks is there first.
+
+To die is SIGKILL to itself: the machine ends with its agent, all processes of it at one moment, and nobody is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import json
+import os
+import re
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "SPOTRELAY_TRIPWIRE"
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Die `moment` the first `step` that comes with or after the step `since` ("": ever)."""
+
+    step: str
+    moment: str
+    since: str = ""
+
+    def environment(self) -> dict[str, str]:
+        return {VARIABLE: json.dumps(asdict(self))}
+
+    def __str__(self) -> str:
+        return f"{self.moment} {self.step}" + (f" (since {self.since})" if self.since else "")
+
+
+def shape(name: str) -> str:
+    """An object's kind: without the run's name, hashes, ids and numbers."""
+    name = re.sub(r"^(runs|launches)/[^/]+/", "", name)
+    return re.sub(r"\d+", "#", re.sub(r"[0-9a-f]{64}|i-[0-9a-f]{8,}", "*", name))
+
+
+def steps_in(state: Path, since: str = "") -> list[str]:
+    """Those that ended on the machine with this state folder, from `since` on: each once, in order."""
+    notes = (state / "steps").read_text().splitlines()
+    return list(dict.fromkeys(notes[notes.index(since) :] if since else notes))
+
+
+def sprung(state: Path) -> bool:
+    return (state / "sprung").exists()
+
+
+class Tripwire:
+    def __init__(self, state: Path, wire: Wire | None) -> None:
+        self._state, self._wire = state, wire
+        self._armed = wire is not None and not wire.since
+
+    def across(self, owner: type, method: str, name: Callable[..., str]) -> None:
+        original: Callable[..., Awaitable[Any]] = getattr(owner, method)
+
+        @functools.wraps(original)
+        async def crossed(this: Any, *args: Any, **named: Any) -> Any:
+            step = name(*args, **named)
+            self._come(step, BEFORE)
+            try:
+                return await original(this, *args, **named)
+            except asyncio.CancelledError:
+                step = ""  # it never came to its end
+                raise
+            finally:
+                if step:
+                    self._come(step, AFTER)
+
+        setattr(owner, method, crossed)
+
+    def _come(self, step: str, moment: str) -> None:
+        wire = self._wire
+        if wire is not None and wire.since == step:
+            self._armed = True
+        if self._armed and wire is not None and (wire.step, wire.moment) == (step, moment):
+            (self._state / "sprung").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if moment == AFTER:
+            with (self._state / "steps").open("a") as notes:
+                notes.write(step + "\n")
+
+
+def main() -> None:
+    from spotrelay import daemon, relay
+    from spotrelay.aws.store import ObjectStore
+
+    state = Path(os.environ["SPOTRELAY_STATE"])
+    found = os.environ.get(VARIABLE)
+    wire = Tripwire(state, Wire(**json.loads(found)) if found else None)
+    wire.across(relay.Relay, "perform", lambda effect: f"effect: {effect}")
+    for adapter in (ObjectStore, daemon.SqsQueue, daemon.InstanceMetadata):
+        for method, _ in inspect.getmembers(adapter, inspect.iscoroutinefunction):
+            if not method.startswith("_"):
+                wire.across(adapter, method, functools.partial(_call, method))
+    daemon.main()
+
+
+def _call(method: str, *args: Any, **_: Any) -> str:
+    return f"{method} {shape(args[0])}" if args and isinstance(args[0], str) else method
+
+
+if __name__ == "__main__":
+    main()
