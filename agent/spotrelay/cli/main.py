@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
 import sys
 from typing import Annotated
 
@@ -40,6 +40,10 @@ def options(
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A file name may be any bytes, a terminal any encoding: neither is a reason not to say the rest.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except SpotrelayError as error:
@@ -47,5 +51,5 @@ def main() -> None:
             raise
         Console(stderr=True).print(f"spotrelay: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

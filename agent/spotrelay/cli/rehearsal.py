@@ -7,87 +7,45 @@
    none is to be seen, from its start: a program that takes ten seconds to import is not asked to resume from there.
 4. When the run has an outcome the records, the output and what the machines wrote elsewhere become the report.
 
-The person's directory is read once, at the beginning, and never written.
+The person's directory is read once, at the beginning, and never written. Everything lies in one folder, which goes
+with the rehearsal however that ends; a rehearsal that is killed takes its machines along (`local/init.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
+import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from spotrelay.aws.store import open_store
 from spotrelay.bundle import launcher_files
-from spotrelay.cli import counters, verdict
-from spotrelay.cli.moments import Moment
-from spotrelay.cli.report import AttemptReport, OutcomeReport, OutsideWriteReport, Report
-from spotrelay.core import keys, records, spec
-from spotrelay.core.errors import UsageError
+from spotrelay.cli import advice, evidence, verdict
+from spotrelay.cli.plan import Plan
+from spotrelay.cli.report import Report
+from spotrelay.cli.scene import Scene, Seen
+from spotrelay.cli.transcript import Follower
+from spotrelay.core import keys, spec
+from spotrelay.core.errors import SpotrelayError, UsageError
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.lifecycle import Phase
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.history import History
-from spotrelay.local.cloud import QUEUE, Computer, Image, LocalCloud
+from spotrelay.local import image
+from spotrelay.local.cloud import QUEUE, Image, LocalCloud
 from spotrelay.local.machine import Isolation, isolation
-from spotrelay.snapshot import Snapshots
+from spotrelay.snapshot import Progress, Snapshots
 
 LOOK_S = 0.1
+WEIGH_S = 1.0  # how often the bucket's size is read: it costs a system call for each object
 RUN = "rehearsal"
-# Of an output of gigabytes the beginning and the end of each attempt are enough to see a counter go on.
-EXCERPT = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is rehearsed. `progress`: the counter in the command's output; `output`: where its directory goes."""
-
-    command: Sequence[str]
-    directory: Path
-    moments: Sequence[Moment]
-    notice_s: float = 120.0
-    save_every_s: float = 5.0
-    progress: re.Pattern[str] | None = None
-    instance_type: str = "g5.xlarge"
-    exclude: Sequence[str] = ()
-    strict_exit: bool = False
-    limit_s: float = 3600.0
-    output: Path | None = None
-
-
-@dataclass(slots=True)
-class Seen:
-    """One attempt, as far as it can be seen from outside."""
-
-    number: int
-    claim: records.Claim
-    computer: Computer
-    status: records.Status | None = None
-    handover: records.Handover | None = None
-    base: records.Base | None = None
-    running_since: float | None = None
-    working_since: float | None = None
-    interrupted: Moment | None = None
-    interrupted_at: float | None = None
-    taken: bool = False
-
-
-@dataclass(slots=True)
-class Scene:
-    """What is going on now, for the display."""
-
-    plan: Plan
-    began: float
-    what: str = "starting the local cloud"
-    attempts: list[Seen] = field(default_factory=list)
-    outcome: records.Outcome | None = None
-
-    @property
-    def current(self) -> Seen | None:
-        return self.attempts[-1] if self.attempts else None
+# A program that shows no progress for a minute shows none at all (or --progress does not match): count from its start.
+NO_PROGRESS_S = 60.0
+# A machine takes a second, three on a busy computer. A message that was lost comes again after 20 (`local/cloud.py`).
+NO_MACHINE_S = 120.0
 
 
 class Rehearsal:
@@ -100,6 +58,8 @@ class Rehearsal:
         self._isolation = Isolation(full=True)
         self._directory = plan.directory
         self._history = History(open_store((folder / "store").as_uri()), RUN)
+        self._followers: dict[int, Follower] = {}
+        self._weighed_at = self._alive_at = time.monotonic()
 
     async def run(self) -> Report:
         """Raises SpotrelayError when the rehearsal itself cannot be held."""
@@ -107,27 +67,41 @@ class Rehearsal:
         if not self._isolation.full:
             self._directory = self._folder / "directory"
             self._directory.mkdir()
-        baked = Image(self._directory, list(launcher_files()), isolated=self._isolation.full)
+        image.program("spotrelay.daemon", directory=self._directory)  # refuses now what no machine could boot
+        baked = Image(
+            self._directory, list(launcher_files()), environment=_environment(), isolated=self._isolation.full
+        )
         async with LocalCloud(self._folder, baked) as cloud:
             await self._begin(cloud)
             await self._until_outcome(cloud)
             await self._fetch_output()
             await self._switch_off(cloud)
-            report = await self._report(cloud)
-        verdict.judge(report, notice_s=self._plan.notice_s, instance_type=self._plan.instance_type)
+        report = evidence.gather(
+            self.scene,
+            run=RUN,
+            store=self._folder / "store",
+            directory=self._directory,
+            isolation="full" if self._isolation.full else self._isolation.reason,
+        )
+        verdict.judge(report, self._plan)
+        advice.give(report, self._plan)
         return report
 
     # --- the run
 
     async def _begin(self, cloud: LocalCloud) -> None:
         self._tell("saving the directory")
-        store, plan = self._history.store, self._plan
-        snapshots = Snapshots(store, RUN, plan.directory, exclude=plan.exclude)
-        await snapshots.save(SnapshotId(0, 0))
         run_spec = spec.parse(self._document(), source="rehearse")
+        store = self._history.store
+        snapshots = Snapshots(store, RUN, self._plan.directory, exclude=run_spec.run.exclude)
+        await snapshots.save(SnapshotId(0, 0), progress=self._tell_saved)
         await store.create(keys.spec(RUN), run_spec.encode())
         cloud.plane.sqs.queue(QUEUE).send(ResumeRequest(RUN, 1).encode())
         self._tell("launching")
+
+    def _tell_saved(self, progress: Progress) -> None:
+        self.scene.stored = progress.bytes
+        self._show(self.scene)
 
     def _document(self) -> dict[str, object]:
         plan = self._plan
@@ -136,7 +110,7 @@ class Rehearsal:
                 "name": RUN,
                 "command": list(plan.command),
                 "directory": str(self._directory),
-                "exclude": list(plan.exclude),
+                "exclude": [*plan.exclude, *_own(self._folder, plan.directory)],
             },
             "interrupt": {"strict_exit": plan.strict_exit},
             "save": {"every_s": plan.save_every_s},
@@ -145,35 +119,49 @@ class Rehearsal:
 
     async def _until_outcome(self, cloud: LocalCloud) -> None:
         until = time.monotonic() + self._plan.limit_s
-        while self.scene.outcome is None:
-            if time.monotonic() > until:
-                self._tell("out of time")
-                return
+        while self.scene.outcome is None and time.monotonic() < until:
             await asyncio.sleep(LOOK_S)
             await self._look(cloud)
-            await self._interrupt(cloud)
+            self._interrupt(cloud)
+            self._refuse_to_wait(cloud)
             self._show(self.scene)
 
     async def _look(self, cloud: LocalCloud) -> None:
-        scene = self.scene
-        while (claim := await self._history.claim(len(scene.attempts) + 1)) is not None:
-            scene.attempts.append(Seen(len(scene.attempts) + 1, claim, cloud.computers[claim.instance]))
-        for seen in scene.attempts[-2:]:
-            seen.status = await self._history.status(seen.number)
-            seen.base = seen.base or await self._history.base(seen.number)
-            seen.handover = seen.handover or await self._history.handover(seen.number)
-            if seen.status is not None and seen.status.phase == Phase.RUNNING and seen.running_since is None:
-                seen.running_since = time.time()
-            if seen.running_since is not None and seen.working_since is None and self._works(seen):
-                seen.working_since = time.time()
+        seen_so_far = self.scene.attempts
+        while (claim := await self._history.claim(len(seen_so_far) + 1)) is not None:
+            seen_so_far.append(Seen(len(seen_so_far) + 1, claim, cloud.computers[claim.instance]))
+        for seen in seen_so_far[-2:]:
+            await self._look_at(seen)
             # Two minutes are EC2's to wait, not a person's: once nothing but waiting is left, the machine is taken.
             if seen.status is not None and seen.status.phase == Phase.STAYING and not seen.taken:
                 seen.taken = True
                 cloud.take(seen.computer.instance.id)
-        scene.outcome = await self._history.outcome()
-        self._tell(_what(scene))
+        self.scene.outcome = await self._history.outcome()
+        if time.monotonic() - self._weighed_at >= WEIGH_S:
+            self._weighed_at = time.monotonic()
+            self.scene.stored = await asyncio.to_thread(_weight, self._folder / "store" / keys.packs(RUN))
+        self.scene.what = self.scene.observed()
 
-    async def _interrupt(self, cloud: LocalCloud) -> None:
+    async def _look_at(self, seen: Seen) -> None:
+        seen.status = await self._history.status(seen.number)
+        seen.base = seen.base or await self._history.base(seen.number)
+        seen.handover = seen.handover or await self._history.handover(seen.number)
+        if seen.running_since is None and seen.status is not None and seen.status.phase == Phase.RUNNING:
+            seen.running_since = time.time()
+        if seen.running_since is not None:
+            self._listen(seen, seen.running_since)
+
+    def _listen(self, seen: Seen, running_since: float) -> None:
+        file = seen.computer.state / f"{RUN}-{seen.number}.log"
+        follower = self._followers.setdefault(seen.number, Follower(file))
+        said, progress = follower.look(), self._plan.progress
+        self.scene.line = follower.line or self.scene.line
+        if seen.working_since is None:
+            late = time.time() > running_since + NO_PROGRESS_S
+            if progress is None or late or progress.search(said) is not None:
+                seen.working_since = time.time()
+
+    def _interrupt(self, cloud: LocalCloud) -> None:
         seen = self.scene.current
         if seen is None or seen.working_since is None or seen.interrupted is not None or not self._left:
             return
@@ -185,23 +173,32 @@ class Rehearsal:
         else:
             cloud.vanish(seen.computer.instance.id)
 
-    def _works(self, seen: Seen) -> bool:
-        progress = self._plan.progress
-        return progress is None or progress.search(self._output_of(seen)) is not None
+    def _refuse_to_wait(self, cloud: LocalCloud) -> None:
+        """Raises SpotrelayError when no machine comes: an hour's silence would tell a person less."""
+        current = self.scene.current
+        if self.scene.outcome is not None or (current is not None and not current.is_off):
+            self._alive_at = time.monotonic()
+        elif time.monotonic() > self._alive_at + NO_MACHINE_S:
+            raise SpotrelayError(
+                f"no machine took the run for {NO_MACHINE_S:g} s{_last_words(cloud)}",
+                next_step="look at all logs with --keep DIR",
+            )
 
     async def _switch_off(self, cloud: LocalCloud) -> None:
         """The last machine ends by itself, after its artifacts. It has a minute; nothing is lost if it takes longer."""
-        self._tell("switching off")
-        alive = [c for c in cloud.computers.values() if not c.off.is_set()]
-        waiting = [asyncio.create_task(c.off.wait()) for c in alive]
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=60)
+        self._tell("switching off" if self.scene.outcome is not None else "out of time")
+        alive = [computer for computer in cloud.computers.values() if not computer.off.is_set()]
+        if alive and self.scene.outcome is not None:
+            _, late = await asyncio.wait([asyncio.create_task(c.off.wait()) for c in alive], timeout=60)
             for task in late:
                 task.cancel()
         for computer in alive:
             if not computer.off.is_set():
                 cloud.vanish(computer.instance.id)
                 await computer.off.wait()
+        # The heartbeat of the last attempt may be newer than the last look.
+        for seen in self.scene.attempts[-1:]:
+            await self._look_at(seen)
 
     async def _fetch_output(self) -> None:
         """The directory as it was at the end, restored where the person wants it."""
@@ -215,121 +212,64 @@ class Rehearsal:
         self.scene.what = what
         self._show(self.scene)
 
-    # --- the report
 
-    async def _report(self, cloud: LocalCloud) -> Report:
-        plan, scene = self._plan, self.scene
-        report = Report(
-            command=list(plan.command),
-            directory=str(self._directory),
-            isolation="full" if self._isolation.full else self._isolation.reason,
-            seconds=time.time() - scene.began,
-        )
-        report.attempts = [await self._attempt(seen) for seen in scene.attempts]
-        self._count(report.attempts)
-        report.outside_writes = self._outside(scene.attempts)
-        if scene.outcome is not None:
-            last = scene.outcome
-            report.outcome = OutcomeReport(last.result, last.exit_code, last.message)
-        return report
-
-    async def _attempt(self, seen: Seen) -> AttemptReport:
-        claim, handover, outcome = seen.claim, seen.handover, self.scene.outcome
-        status = await self._history.status(seen.number)
-        final = outcome if outcome is not None and outcome.attempt == seen.number and handover is None else None
-        noticed = seen.interrupted is not None and seen.interrupted.notice
-        ended_by = ("notice" if noticed else "sudden death") if seen.interrupted is not None else "itself"
-        exit_code = handover.exit_code if handover else final.exit_code if final else None
-        return AttemptReport(
-            number=seen.number,
-            instance=claim.instance,
-            instance_type=claim.instance_type,
-            zone=claim.zone,
-            market=claim.market,
-            ended_by="itself" if final else ended_by,
-            end=handover.ended if handover else f"exit code {exit_code}" if exit_code is not None else None,
-            exit_code=exit_code,
-            clean=handover.clean if handover else None,
-            reacted=handover.ended != "SIGKILL" if handover and noticed else None,
-            term_to_exit_s=handover.timings.get("signal_to_exit_s") if handover else None,
-            notice_to_term_s=handover.timings.get("notice_to_signal_s") if handover else None,
-            save_s=handover.timings.get("save_s") if handover else None,
-            saved_bytes=handover.saved_bytes if handover else status.last_save_bytes if status else None,
-            restored_bytes=handover.restored_bytes if handover else status.restored_bytes if status else None,
-            snapshot=next((r.snapshot for r in (handover, final, status) if r is not None), None),
-            seconds=(seen.computer.ended_at or time.time()) - seen.computer.booted_at,
-        )
-
-    def _count(self, attempts: list[AttemptReport]) -> None:
-        """Whether each attempt continued, where that is to be expected: it began from what its predecessor saved."""
-        texts = [self._output_of(seen) for seen in self.scene.attempts]
-        counter = (
-            counters.by_expression(self._plan.progress)
-            if self._plan.progress is not None
-            else counters.found_in(texts[0])
-            if texts
-            else None
-        )
-        if counter is None:
-            return
-        values = [counter(text) for text in texts]
-        for attempt, counted in zip(attempts, values, strict=True):
-            attempt.first, attempt.last = (counted[0], counted[-1]) if counted else (None, None)
-        for index in range(1, len(attempts)):
-            base = self.scene.attempts[index].base
-            expected = base is not None and (base.snapshot or "").startswith(f"{index}-")
-            if expected:
-                attempts[index].continued = counters.continued(values[0], values[index - 1], values[index])
-
-    def _output_of(self, seen: Seen) -> str:
-        """What is in the store, and what had not come there when the machine died."""
-        folder = self._folder / "store" / keys.log(RUN, seen.number)
-        shipped = sorted(folder.iterdir()) if folder.is_dir() else []
-        size = sum(path.stat().st_size for path in shipped)
-        data = b"".join(path.read_bytes() for path in shipped[:2] + shipped[2:][-2:])
-        rest = seen.computer.state / f"{RUN}-{seen.number}.log"
-        if rest.exists():
-            with rest.open("rb") as file:
-                file.seek(size)
-                data += file.read(EXCERPT)
-        return (data if len(data) <= 2 * EXCERPT else data[:EXCERPT] + b"\n" + data[-EXCERPT:]).decode(errors="replace")
-
-    def _outside(self, attempts: Sequence[Seen]) -> list[OutsideWriteReport] | None:
-        if not self._isolation.full:
-            return None
-        found: dict[tuple[str, str], OutsideWriteReport] = {}
-        for seen in attempts:
-            for write in seen.computer.outside or []:
-                key = (str(write.path), write.kind)
-                report = found.setdefault(key, OutsideWriteReport(*key, bytes=write.size, attempts=[]))
-                report.attempts.append(seen.number)
-                report.bytes = max(report.bytes, write.size)
-        return sorted(found.values(), key=lambda write: write.path)
+async def hold(plan: Plan, show: Callable[[Scene], None]) -> Report:
+    """In a folder of its own, of which `plan.kept` gets what is worth a look. Raises SpotrelayError."""
+    folder = _folder()
+    try:
+        return await Rehearsal(plan, folder, show).run()
+    finally:
+        if plan.kept is not None:
+            _keep(folder, plan.kept)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def check(plan: Plan) -> None:
-    """Raises UsageError, before anything is begun, for what cannot be rehearsed."""
-    if not plan.directory.is_dir():
-        raise UsageError(f"no such directory: {plan.directory}", next_step="give one with --directory")
-    if plan.directory == Path(plan.directory.anchor):
-        raise UsageError("the root of the file system cannot be the execution directory", next_step="cd to the project")
-    if plan.output is not None and plan.output.exists() and any(plan.output.iterdir()):
-        raise UsageError(f"{plan.output} is not empty", next_step="give --output a new folder")
+def _folder() -> Path:
+    wanted = os.environ.get("TMPDIR")
+    try:
+        # tempfile silently takes /tmp, and at last the working directory, when TMPDIR is full or closed.
+        if wanted and Path(tempfile.gettempdir()).resolve() != Path(wanted).resolve():
+            raise UsageError(f"TMPDIR={wanted} cannot be written to", next_step="free it, or name another folder")
+        return Path(tempfile.mkdtemp(prefix="spotrelay-")).resolve()
+    except OSError as error:
+        raise UsageError(f"no folder for temporary files: {error}", next_step="name one by TMPDIR") from error
 
 
-def keep(folder: Path, target: Path) -> None:
-    """Leave the bucket, the logs and the launcher's log behind, for a closer look."""
-    shutil.copytree(
-        folder, target, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("machines", "lambda")
-    )
+def _keep(folder: Path, target: Path) -> None:
+    """The bucket, the agents' and commands' logs, the launcher's log. Not the machines, nor the function's copy."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("store", "state"):
+        if (folder / name).is_dir():
+            shutil.copytree(folder / name, target / name, symlinks=True, dirs_exist_ok=True)
+    if (folder / "launcher.log").exists():
+        shutil.copy(folder / "launcher.log", target)
 
 
-def _what(scene: Scene) -> str:
-    seen = scene.current
-    if scene.outcome is not None:
-        return "over"
-    if seen is None or (seen.computer.off.is_set()):
-        return "launching"
-    if seen.status is None:
-        return "booting"
-    return seen.status.phase
+def _environment() -> Mapping[str, str]:
+    """The person's own. Python says at once what it prints: into a file it would else at its end, or never."""
+    return {"PYTHONUNBUFFERED": "1", **os.environ}
+
+
+def _own(folder: Path, directory: Path) -> list[str]:
+    """A pattern for the rehearsal's own folder where it lies in the directory: in /tmp, in a home."""
+    if not folder.is_relative_to(directory.resolve()):
+        return []
+    path = str(folder.relative_to(directory.resolve()))
+    return ["/" + "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)]
+
+
+def _weight(packs: Path) -> int:
+    try:
+        with os.scandir(packs) as entries:
+            return sum(entry.stat().st_size for entry in entries)
+    except OSError:
+        return 0  # none yet, or one was renamed under our eyes: the next look sees it
+
+
+def _last_words(cloud: LocalCloud) -> str:
+    """Of the last machine, or of the launcher if there was none."""
+    logs = [computer.state / "agent.log" for computer in list(cloud.computers.values())[-1:]]
+    for log in (*logs, cloud.folder / "launcher.log"):
+        if log.exists() and (lines := log.read_text(errors="replace").splitlines()):
+            return f"; {log.name} ends: {lines[-1][:300]}"
+    return ""

@@ -6,22 +6,21 @@ import asyncio
 import json
 import logging
 import re
-import shutil
 import signal
-import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
-from rich.console import Console
 
 from spotrelay.cli import network
 from spotrelay.cli.moments import moments, seconds
-from spotrelay.cli.rehearsal import Plan, Rehearsal, check, keep
-from spotrelay.cli.report import Report
-from spotrelay.cli.view import Stage, print_report
+from spotrelay.cli.plan import Plan, check
 from spotrelay.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from spotrelay.cli.report import Report
 
 
 def rehearse(
@@ -50,9 +49,7 @@ def rehearse(
         bool, typer.Option("--strict-exit", help="After the signal only exit code 0 counts as interrupted.")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Leave the final directory here.", show_default=False)] = None,
-    keep_dir: Annotated[
-        Path | None, typer.Option("--keep", help="Leave the bucket and all logs here.", show_default=False)
-    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Leave the bucket and all logs here.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Makes random moments the same again.", show_default=False)] = None,
     limit: Annotated[str, typer.Option(help="Give up after this long.")] = "1h",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
@@ -76,31 +73,47 @@ def rehearse(
         strict_exit=strict_exit,
         limit_s=seconds(limit),
         output=output.resolve() if output else None,
+        kept=keep.resolve() if keep else None,
     )
     check(plan)
+    raise typer.Exit(_hold(plan, as_json=as_json))
+
+
+def _hold(plan: Plan, *, as_json: bool) -> int:
+    """The exit code. Standard output gets the report, and nothing else."""
+    # Half a second of imports, which are not for --help, nor for an option that is wrong.
+    from rich.console import Console  # noqa: PLC0415
+
+    from spotrelay.cli.rehearsal import hold  # noqa: PLC0415
+    from spotrelay.cli.summary import print_report  # noqa: PLC0415
+    from spotrelay.cli.view import Stage  # noqa: PLC0415
+
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    with Stage(Console(stderr=True), quiet=False) as stage:
-        report = asyncio.run(_hold(plan, stage, keep_dir))
+    with Stage(Console(stderr=True)) as stage:
+        report = asyncio.run(_until_stopped(hold(plan, stage.show)))
     if as_json:
         print(json.dumps(report.document(), indent=2))
     else:
         print_report(report, Console())
-    raise typer.Exit(report.exit_code or 0)
+    return report.exit_code or 0
 
 
-async def _hold(plan: Plan, stage: Stage, keep_dir: Path | None) -> Report:
-    """Everything lies in one folder, which goes with the rehearsal however that ends."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
+async def _until_stopped(work: Coroutine[None, None, Report]) -> Report:
+    """`work`, ended in good order by the first Ctrl-C or SIGTERM. A second one would only leave something behind."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    stopped_by: list[signal.Signals] = []
+
+    def stop(by: signal.Signals) -> None:
+        stopped_by.append(by)
+        if len(stopped_by) == 1:
+            task.cancel()
+
     for caught in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(caught, task.cancel)
-    folder = Path(tempfile.mkdtemp(prefix="spotrelay-"))
+        loop.add_signal_handler(caught, stop, caught)
     try:
-        return await Rehearsal(plan, folder, stage.show).run()
-    finally:
-        if keep_dir is not None:
-            keep(folder, keep_dir)
-        shutil.rmtree(folder, ignore_errors=True)
+        return await task
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + stopped_by[0] if stopped_by else 1) from None
 
 
 def _expression(text: str | None) -> re.Pattern[str] | None:

@@ -14,9 +14,10 @@ VERSION = 1
 
 @dataclass(slots=True)
 class AttemptReport:
-    """`ended_by`: notice, sudden death, or itself. `end`: "exit code 0", "SIGKILL". `clean`: it ended after our signal
-    with a code that counts as clean. `reacted`: it ended by itself after the signal. `continued`: it went on where its
-    predecessor was, False: it started over. `first` and `last`: the counter in its output."""
+    """`ended_by`: notice, sudden death, or itself. `end`: "exit code 0", "SIGKILL"; `meaning`: in words. `clean`: it
+    ended after our signal with a code that counts as clean. `reacted`: it ended by itself after the signal.
+    `continued`: it went on from what its predecessor had done, False: it started over. `first` and `last`: the counter
+    in its output, of which `output_tail` has the last lines."""
 
     number: int
     instance: str
@@ -26,6 +27,7 @@ class AttemptReport:
     ended_by: str | None = None
     end: str | None = None
     exit_code: int | None = None
+    meaning: str = ""
     clean: bool | None = None
     reacted: bool | None = None
     term_to_exit_s: float | None = None
@@ -38,6 +40,7 @@ class AttemptReport:
     first: float | None = None
     last: float | None = None
     seconds: float | None = None
+    output_tail: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -53,6 +56,14 @@ class OutcomeReport:
     result: str
     exit_code: int | None
     message: str
+
+
+@dataclass(slots=True)
+class Interruptions:
+    """How many were planned, and how many took place before the command ended."""
+
+    planned: int
+    held: int
 
 
 @dataclass(slots=True)
@@ -84,6 +95,7 @@ class Report:
     outside_writes: list[OutsideWriteReport] | None = None
     outcome: OutcomeReport | None = None
     save: SaveReport | None = None
+    interruptions: Interruptions = field(default_factory=lambda: Interruptions(0, 0))
     seconds: float = 0.0
     version: int = VERSION
 

@@ -18,6 +18,7 @@ import itertools
 from dataclasses import dataclass
 
 from spotrelay.cli import network
+from spotrelay.cli.plan import Plan
 from spotrelay.cli.report import AttemptReport, Report, SaveReport
 from spotrelay.core import deadline
 
@@ -36,7 +37,7 @@ STARTS_OVER = Verdict(
     "starts-over", exit_code=40, text="It starts over after an interruption: nothing it read told it where it was."
 )
 IGNORES_SIGTERM = Verdict(
-    "ignores-sigterm", exit_code=41, text="It ignores the signal: it ran on until it had to be killed."
+    "ignores-sigterm", exit_code=41, text="It does not end on SIGTERM: it ran on until it had to be killed."
 )
 STATE_ELSEWHERE = Verdict(
     "state-elsewhere", exit_code=42, text="It starts over, and it wrote outside of the directory that is preserved."
@@ -66,17 +67,16 @@ ALL = (
 _NOISE = ("/__pycache__/", "/fontconfig/", "/matplotlib/", "/.nv/", "/ld.so.cache")
 
 
-def judge(report: Report, *, notice_s: float, instance_type: str) -> None:
-    """Fills in `verdict`, `ok`, `exit_code`, `explanation`, `advice` and `save`."""
-    report.save = _save(report.attempts, notice_s, instance_type)
+def judge(report: Report, plan: Plan) -> None:
+    """Fills in `verdict`, `ok`, `exit_code`, `explanation` and `save`."""
+    report.save = _save(report.attempts, plan.notice_s, plan.instance_type)
     verdict = _verdict(report)
     report.verdict, report.exit_code, report.ok = verdict.name, verdict.exit_code, verdict is RESUMABLE
-    report.explanation = verdict.text
-    report.advice = _advice(report, verdict)
+    report.explanation = _failure(report, plan) if verdict is FAILED else verdict.text
 
 
 def _verdict(report: Report) -> Verdict:
-    interrupted = [a for a in report.attempts if a.ended_by in ("notice", "sudden death")]
+    interrupted = [a for a in report.attempts if a.ended_by != "itself"]
     continued = _continuations(report.attempts)
     if report.outcome is None or report.outcome.result != "succeeded":
         return FAILED
@@ -96,6 +96,15 @@ def _continuations(attempts: list[AttemptReport]) -> list[bool | None]:
     pairs = [(before.ended_by, after.continued) for before, after in itertools.pairwise(attempts)]
     noticed = [continued for ended_by, continued in pairs if ended_by == "notice"]
     return noticed or [continued for _, continued in pairs]
+
+
+def _failure(report: Report, plan: Plan) -> str:
+    """Whether the command fails anyway, or because it was interrupted, is what a person wants to know first."""
+    if report.outcome is None:
+        return f"The command did not end within {plan.limit_s:g} s."
+    if len(report.attempts) > 1:
+        return f"The command failed after it was interrupted: {report.outcome.message}."
+    return f"The command did not succeed: {report.outcome.message}."
 
 
 def state_outside(report: Report) -> list[str]:
@@ -118,33 +127,6 @@ def _save(attempts: list[AttemptReport], notice_s: float, instance_type: str) ->
     size = max(a.saved_bytes or 0 for a in saved)
     upload = network.upload_s(size, instance_type)
     needed = max(a.term_to_exit_s or 0.0 for a in saved) + upload + deadline.RESERVE_S
-    return SaveReport(size, instance_type, upload, needed, notice_s, needed <= notice_s)
-
-
-def _advice(report: Report, verdict: Verdict) -> list[str]:
-    """What to do next, most useful first."""
-    outside = state_outside(report)
-    unclean = [a for a in report.attempts if a.ended_by == "notice" and a.clean is False and a.reacted]
-    advice = {
-        STARTS_OVER.name: [
-            "Save where you are into a file in the directory, and read it at the start.",
-            "If it does continue, show it: --progress 'epoch (\\d+)'.",
-        ],
-        IGNORES_SIGTERM.name: [
-            "Catch SIGTERM, write the checkpoint, exit. Or have it told by another signal: [interrupt] signal.",
-            "If it checkpoints by itself, shorten the interval: that is what an interruption costs.",
-        ],
-        STATE_ELSEWHERE.name: [f"Write these below {report.directory} instead: {', '.join(outside[:5])}"],
-        TOO_SLOW.name: ["Write a smaller checkpoint, or take an instance with a faster network (--instance-type)."],
-        FAILED.name: ["Run the command by itself first; its output is above, or kept with --keep DIR."],
-        NOT_INTERRUPTED.name: ["Interrupt it earlier: --interrupt-after 1s. Or give it more to do."],
-        CANNOT_TELL.name: ["Show a number that grows: --progress 'epoch (\\d+)'."],
-    }.get(verdict.name, [])
-    if unclean:
-        codes = sorted({str(a.end) for a in unclean})
-        advice.append(f"It ended with {', '.join(codes)} after the signal, which counts as interrupted, not as clean.")
-    if any(b.ended_by == "sudden death" and a.continued is False for b, a in itertools.pairwise(report.attempts)):
-        advice.append("After a sudden death it started over: checkpoint now and then too, not at the signal only.")
-    if outside and verdict is not STATE_ELSEWHERE:
-        advice.append(f"Lost with each machine, being outside of the directory: {', '.join(outside[:5])}")
-    return advice
+    # A last save that was not done even here, where it is a copy on one disk, is done nowhere.
+    fits = needed <= notice_s and all(a.save_s is not None for a in saved)
+    return SaveReport(size, instance_type, upload, needed, notice_s, fits)

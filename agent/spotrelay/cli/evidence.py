@@ -1,0 +1,94 @@
+"""From what was seen to the report: the records in the bucket, what the commands said, what the machines wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from spotrelay.cli import counters, exits, transcript
+from spotrelay.cli.report import AttemptReport, Interruptions, OutcomeReport, OutsideWriteReport, Report
+from spotrelay.cli.scene import Scene, Seen
+from spotrelay.core import keys
+
+
+def gather(scene: Scene, *, run: str, store: Path, directory: Path, isolation: str) -> Report:
+    """Everything but the verdict. `store`: the bucket's folder. `isolation`: "full", or why there was none."""
+    report = Report(
+        command=list(scene.plan.command),
+        directory=str(directory),
+        isolation=isolation,
+        seconds=scene.seconds,
+        attempts=[_attempt(seen, scene) for seen in scene.attempts],
+    )
+    texts = [
+        transcript.whole(store / keys.log(run, seen.number), seen.computer.state / f"{run}-{seen.number}.log")
+        for seen in scene.attempts
+    ]
+    for attempt, text in zip(report.attempts, texts, strict=True):
+        attempt.output_tail = transcript.tail(text)
+    _count(report.attempts, texts, scene)
+    report.outside_writes = _outside(scene.attempts) if isolation == "full" else None
+    held = sum(attempt.ended_by != "itself" for attempt in report.attempts)
+    report.interruptions = Interruptions(planned=len(scene.plan.moments), held=held)
+    if (last := scene.outcome) is not None:
+        report.outcome = OutcomeReport(last.result, last.exit_code, last.message)
+    return report
+
+
+def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
+    claim, handover, outcome, status = seen.claim, seen.handover, scene.outcome, seen.status
+    final = outcome if outcome is not None and outcome.attempt == seen.number and handover is None else None
+    noticed = seen.interrupted is not None and seen.interrupted.notice
+    interrupted_by = "notice" if noticed else "sudden death"
+    exit_code = handover.exit_code if handover else final.exit_code if final else None
+    end = handover.ended if handover else f"exit code {exit_code}" if exit_code is not None else None
+    timings = handover.timings if handover else {}
+    # The same fields, under the same names, from whoever knows them last: a sudden death leaves no hand-over.
+    saved = handover.saved_bytes if handover else status.last_save_bytes if status else None
+    restored = handover.restored_bytes if handover else status.restored_bytes if status else None
+    return AttemptReport(
+        number=seen.number,
+        instance=claim.instance,
+        instance_type=claim.instance_type,
+        zone=claim.zone,
+        market=claim.market,
+        ended_by="itself" if final or seen.interrupted is None else interrupted_by,
+        end=end,
+        exit_code=exit_code,
+        meaning=exits.meaning(end, told="signal_to_exit_s" in timings) if end else "",
+        clean=handover.clean if handover else None,
+        reacted=handover.ended != "SIGKILL" if handover and noticed and "signal_to_exit_s" in timings else None,
+        term_to_exit_s=timings.get("signal_to_exit_s"),
+        notice_to_term_s=timings.get("notice_to_signal_s"),
+        save_s=timings.get("save_s"),
+        saved_bytes=saved,
+        restored_bytes=restored,
+        snapshot=next((record.snapshot for record in (handover, final, status) if record is not None), None),
+        seconds=(seen.computer.ended_at or scene.began + scene.seconds) - seen.computer.booted_at,
+    )
+
+
+def _count(attempts: Sequence[AttemptReport], texts: Sequence[str], scene: Scene) -> None:
+    """Whether each attempt continued, where that is to be expected: it began from what its predecessor saved."""
+    progress = scene.plan.progress
+    counter = counters.by_expression(progress) if progress else counters.found_in(texts[0]) if texts else None
+    if counter is None:
+        return
+    counted = [counter(text) for text in texts]
+    for attempt, count in zip(attempts, counted, strict=True):
+        attempt.first, attempt.last = (count.first, count.last) if count else (None, None)
+    for index in range(1, len(attempts)):
+        base = scene.attempts[index].base
+        if base is not None and (base.snapshot or "").startswith(f"{index}-"):
+            attempts[index].continued = counters.continued(counted[0], counted[index - 1], counted[index])
+
+
+def _outside(attempts: Sequence[Seen]) -> list[OutsideWriteReport]:
+    found: dict[tuple[str, str], OutsideWriteReport] = {}
+    for seen in attempts:
+        for write in seen.computer.outside or []:
+            key = (str(write.path), write.kind)
+            report = found.setdefault(key, OutsideWriteReport(*key, bytes=write.size, attempts=[]))
+            report.attempts.append(seen.number)
+            report.bytes = max(report.bytes, write.size)
+    return sorted(found.values(), key=lambda write: write.path)
