@@ -31,12 +31,14 @@ Script = Callable[[Stage, Story], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Plot:
-    """A story, and how it ends. `windows`: the attempts whose steps count, and the step from which on."""
+    """A story, and how it ends. `windows`: the attempts whose steps count, and the step from which on. `only`: how
+    those begin; the calls that effects make are the same in each plot."""
 
     kind: str
     script: Script
     result: str = "succeeded"
     windows: Mapping[int, str] = field(default_factory=dict)
+    only: str = ""
     tables: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -73,8 +75,8 @@ PLOTS = {
     "noticed": Plot("holds", notice, windows={1: "effect: post resume", 2: ""}),
     "cancelled": Plot("holds-always", cancel, "stopped", windows={1: "effect: drain"}),
     "failed": Plot("fails-once", nothing, windows={1: "effect: save"}, tables={"limits": {"error_retries": 1}}),
-    "deaf": Plot("stubborn", storm, windows={1: "effect: save early"}),
-    "early": Plot("", notice_at_boot, windows={1: "effect: abandon"}),
+    "deaf": Plot("stubborn", storm, windows={1: "effect: save early"}, only="effect"),
+    "early": Plot("", notice_at_boot, windows={1: "effect: abandon"}, only="effect"),
 }
 
 
@@ -118,7 +120,8 @@ def wires_of(plot: Plot, undisturbed: Story, moment: str) -> list[tuple[int, Wir
     return [
         (attempt, Wire(step, moment, since))
         for attempt, since in plot.windows.items()
-        for step in steps_in(undisturbed.computers(attempt)[0].state, since)
+        for step in steps_in(undisturbed.computers(attempt)[0].state, moment, since)
+        if step.startswith(plot.only)
     ]
 
 

@@ -87,6 +87,13 @@ async def said(output: Path, word: str, *, times: int = 1) -> list[int]:
     return pids
 
 
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it has gone meanwhile
+
+
 async def gone(*pids: int) -> None:
     """When none of them is alive; a zombie is not."""
 

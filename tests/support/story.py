@@ -181,6 +181,15 @@ class Story:
         assert claim is not None
         return claim.instance
 
+    async def saved_state(self, attempt: int) -> int:
+        """The counter in the newest snapshot of this attempt; 0 as long as there is none."""
+        saved = keys.snapshots_among(await self.stage.store.list(keys.snapshots(self.run, attempt)))
+        if not saved:
+            return 0
+        target = self.stage.folder / "looked-at" / self.run
+        await Snapshots(self.stage.store, self.run, target).restore(max(saved))
+        return int(json.loads((target / "state").read_text())[0]) if (target / "state").exists() else 0
+
     async def phase(self, attempt: int, phase: str) -> None:
         async def there() -> bool:
             status = await self.history.status(attempt)

@@ -3,8 +3,8 @@
     python -m support.tripwire          on a machine of the local cloud, in place of spotrelay.daemon
 
 A step is an effect of the lifecycle, or a call of an adapter: its method and the kind of object it is about. Nobody
-keeps a list of them: the effects are what `Relay.perform` performs, the calls are the adapters' public methods. Each
-step that ends is noted in SPOTRELAY_STATE/steps, in order, by whoever of the tasks is there first.
+keeps a list of them: the effects are what `Relay.perform` performs, the calls are the adapters' public methods. The
+moments before and after each are noted in SPOTRELAY_STATE/moments, in the order in which the tasks come by.
 
 To die is SIGKILL to itself: the machine ends with its agent, all processes of it at one moment, and nobody is told.
 """
@@ -48,10 +48,11 @@ def shape(name: str) -> str:
     return re.sub(r"\d+", "#", re.sub(r"[0-9a-f]{64}|i-[0-9a-f]{8,}", "*", name))
 
 
-def steps_in(state: Path, since: str = "") -> list[str]:
-    """Those that ended on the machine with this state folder, from `since` on: each once, in order."""
-    notes = (state / "steps").read_text().splitlines()
-    return list(dict.fromkeys(notes[notes.index(since) :] if since else notes))
+def steps_in(state: Path, moment: str = AFTER, since: str = "") -> list[str]:
+    """Those of which this moment came on the machine with this state folder, from `since` on: each once, in order."""
+    notes = (state / "moments").read_text().splitlines()
+    notes = notes[notes.index(f"{BEFORE} {since}") :] if since else notes
+    return list(dict.fromkeys(note.removeprefix(f"{moment} ") for note in notes if note.startswith(moment)))
 
 
 def sprung(state: Path) -> bool:
@@ -88,9 +89,8 @@ class Tripwire:
         if self._armed and wire is not None and (wire.step, wire.moment) == (step, moment):
             (self._state / "sprung").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        if moment == AFTER:
-            with (self._state / "steps").open("a") as notes:
-                notes.write(step + "\n")
+        with (self._state / "moments").open("a") as notes:
+            notes.write(f"{moment} {step}\n")
 
 
 def main() -> None:
