@@ -38,7 +38,9 @@ def _ignores_sigterm(report: Report, plan: Plan) -> list[str]:
 
 
 def _state_elsewhere(report: Report, plan: Plan) -> list[str]:
-    return [f"Write these below {report.directory} instead: {_some(verdict.state_outside(report))}"]
+    if outside := verdict.state_outside(report):
+        return [f"Write these below {report.directory} instead: {_some(outside)}"]
+    return ["It went on, yet left nothing in its directory. Find where it saves, and let it save there."]
 
 
 def _too_slow(report: Report, plan: Plan) -> list[str]:
@@ -69,6 +71,14 @@ def _not_interrupted(report: Report, plan: Plan) -> list[str]:
 
 
 def _cannot_tell(report: Report, plan: Plan) -> list[str]:
+    interrupted = [a for a in report.attempts if a.ended_by != "itself"]
+    if interrupted and all(a.changed is False for a in interrupted):
+        left = ["It left its directory as it had found it: unless it saves on the network, it starts over."]
+        return left + _count_shown(report, plan)
+    return _count_shown(report, plan)
+
+
+def _count_shown(report: Report, plan: Plan) -> list[str]:
     counted = [a for a in report.attempts if a.first is not None]
     if plan.progress is not None and not counted:
         return [f"Nothing that it said matches --progress '{plan.progress.pattern}'."]
@@ -102,6 +112,8 @@ def _besides(report: Report) -> list[str]:
     if 0 < report.interruptions.held < report.interruptions.planned:
         done, planned = report.interruptions.held, report.interruptions.planned
         advice.append(f"It ended before all was done: {done} of {planned} interruptions took place.")
+    if report.isolation != "full" and report.ok:
+        advice.append("Machines shared this computer's files here: that it needs none of them is not shown by this.")
     outside = verdict.state_outside(report)
     if outside and report.verdict != verdict.STATE_ELSEWHERE.name:
         advice.append(f"Lost with each machine, being outside of the directory: {_some(outside)}")

@@ -9,6 +9,9 @@ from spotrelay.cli import counters, exits, transcript
 from spotrelay.cli.report import AttemptReport, Interruptions, OutcomeReport, OutsideWriteReport, Report
 from spotrelay.cli.scene import Scene, Seen
 from spotrelay.core import keys
+from spotrelay.core.keys import SnapshotId
+from spotrelay.core.manifest import Manifest
+from spotrelay.snapshot import Snapshots
 
 
 def gather(scene: Scene, *, run: str, store: Path, directory: Path, isolation: str) -> Report:
@@ -33,6 +36,24 @@ def gather(scene: Scene, *, run: str, store: Path, directory: Path, isolation: s
     if (last := scene.outcome) is not None:
         report.outcome = OutcomeReport(last.result, last.exit_code, last.message)
     return report
+
+
+async def compare(report: Report, snapshots: Snapshots, attempts: Sequence[Seen]) -> None:
+    """Fills in `changed`: an attempt that left its directory as it was has left its successor nothing there."""
+    for attempt, seen in zip(report.attempts, attempts, strict=True):
+        if seen.base is not None and seen.base.snapshot and attempt.snapshot:
+            ids = SnapshotId.parse(seen.base.snapshot), SnapshotId.parse(attempt.snapshot)
+            before, after = [_contents(await snapshots.read_manifest(snapshot)) for snapshot in ids]
+            attempt.changed = before != after
+
+
+def _contents(manifest: Manifest) -> set[tuple[object, ...]]:
+    """Names and bytes, but for what Python makes again by itself. Times change whenever somebody looks hard."""
+    return {
+        (type(entry), entry.path, getattr(entry, "extents", None), getattr(entry, "target", None))
+        for entry in manifest.entries
+        if b"__pycache__" not in entry.path
+    }
 
 
 def _attempt(seen: Seen, scene: Scene) -> AttemptReport:

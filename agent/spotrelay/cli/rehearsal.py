@@ -83,6 +83,8 @@ class Rehearsal:
             directory=self._directory,
             isolation="full" if self._isolation.full else self._isolation.reason,
         )
+        snapshots = Snapshots(self._history.store, RUN, self._directory)
+        await evidence.compare(report, snapshots, self.scene.attempts)
         verdict.judge(report, self._plan)
         advice.give(report, self._plan)
         return report

@@ -56,8 +56,9 @@ def rehearse(
 ) -> None:
     """Show that COMMAND survives interruptions, before it meets one.
 
-    Runs it under the real agent in a local cloud, interrupts it, relaunches it on a fresh machine that has nothing but
-    the snapshot, and says what to change if it did not continue. No AWS account is used.
+    Runs it under the real agent in a local cloud, interrupts it, relaunches
+    it on a fresh machine that has nothing but the snapshot, and says what to
+    change if it did not continue. No AWS account is used.
 
     Example: spotrelay rehearse --interruptions 2 -- python train.py
     """

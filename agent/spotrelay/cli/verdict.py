@@ -40,7 +40,9 @@ IGNORES_SIGTERM = Verdict(
     "ignores-sigterm", exit_code=41, text="It does not end on SIGTERM: it ran on until it had to be killed."
 )
 STATE_ELSEWHERE = Verdict(
-    "state-elsewhere", exit_code=42, text="It starts over, and it wrote outside of the directory that is preserved."
+    "state-elsewhere",
+    exit_code=42,
+    text="It starts over on a new machine: what it wrote lies outside of its directory.",
 )
 TOO_SLOW = Verdict(
     "too-slow", exit_code=43, text="It resumes, but its checkpoint does not get out of the machine in time."
@@ -78,17 +80,17 @@ def judge(report: Report, plan: Plan) -> None:
 def _verdict(report: Report) -> Verdict:
     interrupted = [a for a in report.attempts if a.ended_by != "itself"]
     continued = _continuations(report.attempts)
-    if report.outcome is None or report.outcome.result != "succeeded":
-        return FAILED
-    if not interrupted:
-        return NOT_INTERRUPTED
-    if any(a.reacted is False for a in interrupted):
-        return IGNORES_SIGTERM
-    if False in continued:
-        return STATE_ELSEWHERE if state_outside(report) else STARTS_OVER
-    if report.save is not None and not report.save.fits:
-        return TOO_SLOW
-    return RESUMABLE if True in continued else CANNOT_TELL
+    applies = {
+        FAILED: report.outcome is None or report.outcome.result != "succeeded",
+        NOT_INTERRUPTED: not interrupted,
+        IGNORES_SIGTERM: any(a.reacted is False for a in interrupted),
+        STATE_ELSEWHERE: _is_elsewhere(report, continued),
+        STARTS_OVER: False in continued,
+        TOO_SLOW: report.save is not None and not report.save.fits,
+        CANNOT_TELL: True not in continued,
+        RESUMABLE: True,
+    }
+    return next(verdict for verdict in applies if applies[verdict])
 
 
 def _continuations(attempts: list[AttemptReport]) -> list[bool | None]:
@@ -96,6 +98,13 @@ def _continuations(attempts: list[AttemptReport]) -> list[bool | None]:
     pairs = [(before.ended_by, after.continued) for before, after in itertools.pairwise(attempts)]
     noticed = [continued for ended_by, continued in pairs if ended_by == "notice"]
     return noticed or [continued for _, continued in pairs]
+
+
+def _is_elsewhere(report: Report, continued: list[bool | None]) -> bool:
+    if report.isolation == "full":
+        return False in continued and bool(state_outside(report))
+    # Machines share this computer's files then: what went on, though no snapshot told it where, found that there.
+    return any(before.changed is False and after.continued for before, after in itertools.pairwise(report.attempts))
 
 
 def _failure(report: Report, plan: Plan) -> str:

@@ -236,12 +236,19 @@ class LocalCloud:
     def machine_environment(self, computer: Computer, imds: str) -> dict[str, str]:
         """What the unit file is in the image: how the agent finds its surroundings."""
         return {
+            **({} if self.baked.isolated else {"TMPDIR": str(self._own_tmp(computer))}),
             "SPOTRELAY_IMDS": imds,
             "SPOTRELAY_ENDPOINT": self.plane.endpoint,
             "SPOTRELAY_STATE": str(computer.state),
             "SPOTRELAY_POWEROFF": "",  # the machine is off when its agent ends
             **({"SPOTRELAY_ENDPOINT_S3": self._store_endpoint} if self._store_endpoint else {}),
         }
+
+    def _own_tmp(self, computer: Computer) -> Path:
+        """Without a disk of its own a machine has at least this: /tmp is where most of what is lost had been."""
+        folder = self.folder / "machines" / f"{computer.instance.id}-tmp"
+        folder.mkdir()
+        return folder
 
     def _terminate(self, instance: str) -> None:
         """Somebody called TerminateInstances."""
