@@ -259,7 +259,7 @@ class Attempt:
         """Ask the command to end. One that has ended by itself in the meantime was not interrupted."""
         assert self.child is not None
         delivery = await self.child.signal(signal.Signals[f"SIG{self.spec.interrupt.signal}"])
-        if delivery.programs or delivery.shells:
+        if (delivery.programs or delivery.shells) and not delivery.leftovers:
             self._signalled_at = self._clock()
         self._log.info("command.signalled", programs=delivery.programs, shells=delivery.shells)
 

@@ -1,0 +1,179 @@
+"""The service: what it reads, and that every path through it ends in the command that ends the instance."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from spotrelay.aws.store import open_store
+from spotrelay.core.errors import SpecError
+from spotrelay.daemon import Settings, read_user_data
+from spotrelay.history import History
+from spotrelay.local.imds_faults import status
+from spotrelay.local.server import ControlPlane
+from support.imds import INSTANCE, one_instance
+
+TESTS = Path(__file__).parent
+WITHIN_S = 60.0
+RELAY = '[relay]\nstore = "s3://bucket/prefix"\nqueue = "https://sqs.eu-west-1.amazonaws.com/1/relay"\n'
+RUN = '[run]\nname = "demo"\ncommand = ["true"]\ndirectory = "/job"\n'
+
+
+# --- what it reads
+
+
+def test_user_data_of_the_template_names_store_and_queue() -> None:
+    """No run in it: the launcher assigns one. Otherwise the image could run one thing only."""
+    found = read_user_data(RELAY.encode())
+
+    assert ("s3://bucket/prefix", None) == (found.store, found.spec)
+
+
+def test_user_data_may_bring_the_run_along() -> None:
+    """run.toml's own tables, beside [relay]. Otherwise nobody can start a run without the command line."""
+    found = read_user_data((RELAY + RUN).encode())
+
+    assert found.spec is not None
+    assert "demo" == found.spec.run.name
+
+
+def test_all_problems_of_user_data_are_told_at_once() -> None:
+    """Those of both halves, each with its remedy. Otherwise each boot finds one more."""
+    with pytest.raises(SpecError) as caught:
+        read_user_data(b'[relay]\nstore = 7\n[run]\nname = "A B"\ncommand = []\n[nonsense]\n')
+
+    told = "\n".join(caught.value.problems)
+    for place in ("[relay] store", "[relay] queue", "[run] name", "[run] command", "[run] directory", "[nonsense]"):
+        assert place in told
+    assert told.count("—") == len(caught.value.problems)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"#!/bin/sh\nreboot\n", b"\x1f\x8b\x08", b"relay = 3", b"\xff\xfe"])
+def test_user_data_of_another_kind_is_refused_and_never_run(data: bytes | None) -> None:
+    """Nothing, a script, gzip, another type. Otherwise cloud-init's habits become ours."""
+    with pytest.raises(SpecError):
+        read_user_data(data)
+
+
+def test_command_sees_nothing_that_was_meant_for_the_agent() -> None:
+    """SPOTRELAY_… ends here. Otherwise programs come to depend on where the metadata service is."""
+    settings = Settings.of({"SPOTRELAY_IMDS": "http://127.0.0.1:1", "SPOTRELAY_POWEROFF": "a 'b c'", "HOME": "/root"})
+
+    assert {"HOME": "/root"} == dict(settings.command_environment)
+    assert ("a", "b c") == settings.poweroff
+
+
+def test_settings_of_the_image_need_no_environment() -> None:
+    """Where nothing is set, it is EC2. Otherwise the unit file and the code must agree on more than they do."""
+    settings = Settings.of({})
+
+    assert (None, None, ("systemctl", "poweroff")) == (settings.imds, settings.endpoint, settings.poweroff)
+
+
+# --- how it ends
+
+
+@asynccontextmanager
+async def a_run(folder: Path, more: str) -> AsyncIterator[tuple[str, str]]:
+    """An instance whose user data brings the run `true` along: its metadata service, and the endpoint of all others."""
+    plane = ControlPlane()
+    await plane.start()
+    try:
+        queue = plane.sqs.create_queue({"QueueName": "relay"})["QueueUrl"]
+        relay = f'[relay]\nstore = "{(folder / "store").as_uri()}"\nqueue = "{queue}"\n'
+        run = f'[run]\nname = "demo"\ncommand = ["true"]\ndirectory = "{folder / "job"}"\n'
+        async with one_instance(user_data=(relay + run + more).encode()) as (_, imds):
+            yield imds, plane.endpoint
+    finally:
+        await plane.close()
+
+
+@asynccontextmanager
+async def service(
+    folder: Path, imds: str, endpoint: str = "http://127.0.0.1:9", module: str = "spotrelay.daemon"
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The agent as a process of this computer. Its power-off command makes the file `off`."""
+    environment: Mapping[str, str] = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "agent")]),
+        "SPOTRELAY_IMDS": imds,
+        "SPOTRELAY_ENDPOINT": endpoint,
+        "SPOTRELAY_STATE": str(folder / "state"),
+        "SPOTRELAY_POWEROFF": f"touch {folder / 'off'}",
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=folder,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def said_at_its_end(process: asyncio.subprocess.Process) -> str:
+    async with asyncio.timeout(WITHIN_S):
+        output, _ = await process.communicate()
+    return output.decode()
+
+
+async def test_wrong_user_data_ends_in_the_power_off_with_its_reason(tmp_path: Path) -> None:
+    """Said in the journal, then off (P5). Otherwise a typo burns until somebody looks."""
+    async with one_instance(user_data=b'[relay]\nstore = "s3://b"\n') as (_, imds), service(tmp_path, imds) as process:
+        said = await said_at_its_end(process)
+
+        assert "[relay] queue is missing" in said
+        assert (tmp_path / "off").exists()
+
+
+async def test_metadata_service_that_never_answers_ends_in_the_power_off(tmp_path: Path) -> None:
+    """Who cannot learn what it is for, goes (P5). Otherwise a machine with a firewall in the way burns on."""
+    async with (
+        one_instance() as (metadata, imds),
+        service(tmp_path, imds, module="support.hasty") as process,
+    ):
+        metadata.misbehave(INSTANCE, lambda _: status(500))
+        said = await said_at_its_end(process)
+
+        assert "run.none" in said
+        assert (tmp_path / "off").exists()
+
+
+@pytest.mark.parametrize(("keep_alive", "off"), [("false", True), ("true", False)])
+async def test_run_that_ends_powers_off_unless_it_asked_not_to(keep_alive: str, off: bool, tmp_path: Path) -> None:
+    """keep_alive is the one exception, and is kept. Otherwise the machine to look at is gone, or each one stays."""
+    (tmp_path / "job").mkdir()
+    more = f"[instance]\nkeep_alive = {keep_alive}\n"
+    async with a_run(tmp_path, more) as (imds, endpoint), service(tmp_path, imds, endpoint) as process:
+        said = await said_at_its_end(process)
+    outcome = await History(open_store((tmp_path / "store").as_uri()), "demo").outcome()
+
+    assert outcome is not None, said
+    assert "succeeded" == outcome.result
+    assert off is (tmp_path / "off").exists()
+
+
+async def test_sigterm_during_the_boot_ends_the_instance(tmp_path: Path) -> None:
+    """Shut down before it knows its run: it owns nothing, so it goes at once. Otherwise systemd has to kill it."""
+    async with one_instance() as (metadata, imds), service(tmp_path, imds) as process:
+        metadata.misbehave(INSTANCE, lambda _: status(503))
+        assert process.stdout is not None
+        async with asyncio.timeout(WITHIN_S):
+            while b"Booted" not in await process.stdout.readline():
+                pass
+        process.send_signal(signal.SIGTERM)
+        await said_at_its_end(process)
+
+        assert (tmp_path / "off").exists()

@@ -1,0 +1,363 @@
+"""The relay of one attempt: real commands, real snapshots in memory, notices by the test's own word."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spotrelay import heartbeat, output, relay
+from spotrelay.attempt import Attempt
+from spotrelay.core import deadline, keys, records
+from spotrelay.core import events as ev
+from spotrelay.core.errors import RunOver
+from spotrelay.core.events import Action, Event, Notice, Source
+from spotrelay.core.lifecycle import Effect, Phase
+from spotrelay.history import History
+from spotrelay.ports import Store
+from spotrelay.relay import Ending, Relay
+from support.attempts import OTHER, RUN, Doorbell, claimed, made
+from support.imds import eventually
+from support.processes import gone, program, said, trainer
+from support.stores import Recording, memory
+
+WITHIN_S = 30.0
+FAR_S = 120.0
+
+
+def notice(in_s: float = FAR_S, source: Source = Source.SPOT) -> Notice:
+    return Notice(source, Action.TERMINATE, time.monotonic() + in_s)
+
+
+class Life:
+    """A relay at work. `phases` and `effects`: what came, in order."""
+
+    def __init__(self, folder: Path, attempt: Attempt | Exception, stay_s: float) -> None:
+        self.news: asyncio.Queue[Event] = asyncio.Queue()
+        self.output = folder / f"{RUN}-1.log"
+        self.effects: list[Effect] = []
+        self.relay = Relay(self._arrive, self._notices(), clock=time.monotonic, stay_s=stay_s)
+        self._found = attempt
+        perform = self.relay.perform
+
+        async def noted(effect: Effect) -> None:
+            self.effects.append(effect)
+            await perform(effect)
+
+        self.relay.perform = noted  # type: ignore[method-assign]
+        self.task = asyncio.create_task(self.relay.run())
+
+    async def _arrive(self) -> Attempt:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+    async def _notices(self) -> AsyncIterator[Event]:
+        while True:
+            yield await self.news.get()
+
+    async def phase(self, phase: Phase) -> None:
+        await eventually(lambda: self.relay.state.phase is phase, f"phase {phase}", timeout=WITHIN_S)
+
+    async def ends(self) -> Ending:
+        async with asyncio.timeout(WITHIN_S):
+            return await self.task
+
+
+@asynccontextmanager
+async def living(
+    folder: Path, found: Attempt | Exception | None = None, *, stay_s: float = 0.0, **made_of: Any
+) -> AsyncIterator[Life]:
+    life = Life(folder, found or made(folder, **made_of), stay_s)
+    try:
+        yield life
+    finally:
+        life.task.cancel()
+        await asyncio.gather(life.task, return_exceptions=True)
+
+
+def shell(words: str) -> Sequence[str]:
+    return ["sh", "-c", "exec " + words]
+
+
+@pytest.fixture(autouse=True)
+def _output_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was shipped is not given back to the disk: tests read it there."""
+    monkeypatch.setattr(output, "_release", lambda *_: None)
+
+
+@pytest.fixture
+def _short_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notice of a second is planned as one of a second."""
+    monkeypatch.setattr(deadline, "SHORTEST_S", 1.0)
+
+
+async def handover(store: Store) -> records.Handover:
+    found = await History(store, RUN).handover(1)
+    assert found is not None
+    return found
+
+
+async def test_command_that_succeeds_ends_in_its_outcome(tmp_path: Path) -> None:
+    """Claim, restore, run, save, record, publish, leave. Otherwise there is no story at all."""
+    store = memory()
+    async with living(tmp_path, store=store, command=shell("touch result")) as life:
+        ending = await life.ends()
+        outcome = await History(store, RUN).outcome()
+
+        assert Phase.LEAVING is ending.phase
+        assert outcome is not None
+        assert ("succeeded", "1-0") == (outcome.result, outcome.snapshot)
+        assert f"runs/{RUN}/artifacts/result" in await store.list(keys.run(RUN))
+
+
+async def test_request_is_on_its_way_before_the_command_is_told(tmp_path: Path) -> None:
+    """Post, then signal, and a queue that hangs delays neither the signal nor the save nor the hand-over. Otherwise the
+    hunt for capacity waits for the checkpoint, or the checkpoint for SQS."""
+    store, queue, order = memory(), Doorbell(), list[str]()
+    queue.answers.clear()
+    attempt = made(tmp_path, store=store, queue=queue, command=shell(trainer(tmp_path)))
+    async with living(tmp_path, attempt, stay_s=3600) as life:
+        await said(life.output, "ready")
+        post, signal = attempt.post_resume, attempt.signal
+
+        async def noting_post() -> None:
+            order.append("post")
+            await post()
+
+        async def noting_signal() -> None:
+            order.append("signal")
+            await signal()
+
+        attempt.post_resume, attempt.signal = noting_post, noting_signal  # type: ignore[method-assign]
+        life.news.put_nowait(notice())
+        await said(life.output, "saved")
+        await life.phase(Phase.STAYING)
+
+        assert ["post", "signal"] == order
+        assert [2] == [request.attempt for request in queue.posts]
+        assert (await handover(store)).clean
+
+
+async def test_second_notice_asks_for_nobody_else(tmp_path: Path) -> None:
+    """One request an attempt, however many notices. Otherwise two machines race for one run."""
+    queue = Doorbell()
+    async with living(tmp_path, queue=queue, command=shell(trainer(tmp_path)), stay_s=3600) as life:
+        await said(life.output, "ready")
+        for source in (Source.SPOT, Source.SCHEDULED, Source.SYSTEM):
+            life.news.put_nowait(notice(source=source))
+        await life.ends()  # the operating system's stop is not waited out
+
+        assert 1 == len(queue.posts)
+
+
+@pytest.mark.usefixtures("_short_notices")
+async def test_save_that_does_not_arrive_in_time_leaves_the_one_before(tmp_path: Path) -> None:
+    """The deadline cuts it off, nothing of it counts, and the hand-over names the earlier snapshot (P4). Otherwise the
+    successor waits for a snapshot that never comes."""
+    store = Recording(memory())
+    attempt = made(tmp_path, store=store, command=shell(trainer(tmp_path)))
+
+    async def hang(method: str, key: str) -> None:
+        if method == "create" and key == keys.snapshot(RUN, keys.SnapshotId(1, 1)):
+            await asyncio.sleep(3600)
+
+    store.before = hang
+    async with living(tmp_path, attempt) as life:
+        await said(life.output, "ready")
+        await attempt.saver.save()
+        life.news.put_nowait(notice(in_s=1.5))
+        await life.ends()
+
+        assert "1-0" == (await handover(store.store)).snapshot
+        assert Effect.HAND_OVER in life.effects
+        assert [keys.SnapshotId(1, 0)] == keys.snapshots_among(await store.store.list(keys.snapshots(RUN)))
+
+
+@pytest.mark.usefixtures("_short_notices")
+async def test_command_that_does_not_hear_is_killed_in_time_to_save_what_there_is(tmp_path: Path) -> None:
+    """Its share of the seconds over, it is killed, saved and handed over. Otherwise one deaf program loses it all."""
+    deaf = program(tmp_path, "deaf.py", "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); forever()")
+    store = memory()
+    async with living(tmp_path, store=store, command=shell(deaf)) as life:
+        (pid,) = await said(life.output, "ready")
+        life.news.put_nowait(notice(in_s=2.0))
+        await life.ends()
+        await gone(pid)
+        left = await handover(store)
+
+        assert ("SIGKILL", False, "1-0") == (left.ended, left.clean, left.snapshot)
+
+
+@pytest.mark.usefixtures("_short_notices")
+async def test_nothing_is_written_after_the_deadline(tmp_path: Path) -> None:
+    """Neither manifest nor hand-over (P4): a store that comes back too late finds nobody. Otherwise a successor that
+    has begun already is contradicted."""
+    store, back = Recording(memory()), asyncio.Event()
+    attempt = made(tmp_path, store=store, command=shell(trainer(tmp_path)))
+
+    async def away(method: str, _key: str) -> None:
+        if method == "create":
+            await back.wait()
+
+    async with living(tmp_path, attempt, stay_s=0.5) as life:
+        await said(life.output, "ready")
+        store.before = away
+        life.news.put_nowait(notice(in_s=1.0))
+        await life.phase(Phase.STAYING)
+        back.set()
+        await life.ends()
+
+        names = await store.store.list(keys.run(RUN))
+        assert [] == [name for name in names if "handover" in name or "snapshots" in name]
+
+
+async def test_attempt_that_is_fenced_ends_its_command_and_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else has claimed a later attempt: nothing is saved, nobody is asked for, the command is killed (P1).
+    Otherwise two machines run it."""
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
+    store, queue = memory(), Doorbell()
+    async with living(tmp_path, store=store, queue=queue, command=shell(trainer(tmp_path))) as life:
+        (pid,) = await said(life.output, "ready")
+        await claimed(store, 2, by=OTHER)
+        await life.ends()
+        await gone(pid)
+
+        assert [] == queue.posts
+        assert [Effect.ABANDON, Effect.KILL, Effect.LEAVE] == life.effects[-3:]
+        assert [] == await store.list(keys.snapshots(RUN))
+
+
+async def test_cancelled_relay_leaves_no_process_and_no_task(tmp_path: Path) -> None:
+    """Whoever cancels it gets the machine back as it was. Otherwise a command runs on that nobody owns."""
+    before = asyncio.all_tasks()
+    async with living(tmp_path, command=shell(trainer(tmp_path))) as life:
+        (pid,) = await said(life.output, "ready")
+        life.task.cancel()
+        await asyncio.gather(life.task, return_exceptions=True)
+
+        assert life.task.cancelled()
+        await gone(pid)
+    await eventually(lambda: asyncio.all_tasks() == before, "no task is left")
+
+
+@pytest.mark.parametrize("error", [RunOver("the run is over"), ValueError("a bug"), OSError("no network")])
+async def test_instance_without_a_run_leaves(error: Exception, tmp_path: Path) -> None:
+    """Whatever keeps it from its run (P5). Otherwise it waits for what never comes, and costs."""
+    async with living(tmp_path, error) as life:
+        ending = await life.ends()
+
+        assert (Phase.LEAVING, None) == (ending.phase, ending.attempt)
+        assert [Effect.FIND_RUN, Effect.LEAVE] == life.effects
+
+
+async def test_what_nobody_foresaw_ends_the_attempt_and_its_command(tmp_path: Path) -> None:
+    """A bug in an effect is the end of the instance, not of its end (P5). Otherwise one exception leaves it burning."""
+    attempt = made(tmp_path, command=shell(trainer(tmp_path)))
+
+    async def broken() -> None:
+        raise RuntimeError("a bug")
+
+    attempt.signal = broken  # type: ignore[method-assign]
+    async with living(tmp_path, attempt) as life:
+        (pid,) = await said(life.output, "ready")
+        life.news.put_nowait(notice())
+        await life.ends()
+
+        await gone(pid)
+
+
+async def test_event_out_of_place_changes_nothing(tmp_path: Path) -> None:
+    """It is a bug, logged, and the attempt goes on. Otherwise one stray event costs a save."""
+    store = memory()
+    async with living(tmp_path, store=store, command=shell(trainer(tmp_path))) as life:
+        await said(life.output, "ready")
+        life.news.put_nowait(ev.Claimed())
+        life.news.put_nowait(notice(source=Source.SYSTEM))
+        await life.ends()
+
+        assert (await handover(store)).clean
+
+
+async def test_instance_that_ec2_interrupts_is_left_to_ec2(tmp_path: Path) -> None:
+    """An hour that EC2 interrupts is free, one that the instance ends itself is not. Otherwise each early interruption
+    is paid for."""
+    async with living(tmp_path, command=shell(trainer(tmp_path)), stay_s=3600) as life:
+        await said(life.output, "ready")
+        life.news.put_nowait(notice())
+        await life.phase(Phase.STAYING)
+        assert not life.task.done()
+        life.relay.stop()  # EC2 takes it: the operating system shuts down
+        ending = await life.ends()
+
+        assert Phase.LEAVING is ending.phase
+
+
+@pytest.mark.usefixtures("_short_notices")
+async def test_instance_that_nobody_takes_ends_itself(tmp_path: Path) -> None:
+    """The dead-man timer: EC2 does not always come (P5). Otherwise a withdrawn notice costs until somebody looks."""
+    async with living(tmp_path, command=shell(trainer(tmp_path)), stay_s=0.2) as life:
+        await said(life.output, "ready")
+        life.news.put_nowait(notice(in_s=1.5))
+        ending = await life.ends()
+
+        assert Phase.LEAVING is ending.phase
+
+
+async def test_stop_of_the_operating_system_is_a_notice(tmp_path: Path) -> None:
+    """SIGTERM to the agent: the command is told, saved and handed over, and the way is free. Otherwise
+    TerminateInstances loses everything."""
+    store, queue = memory(), Doorbell()
+    async with living(tmp_path, store=store, queue=queue, command=shell(trainer(tmp_path)), stay_s=3600) as life:
+        await said(life.output, "ready")
+        life.relay.stop()
+        await life.ends()
+
+        assert 1 == len(queue.posts)
+        assert ("system terminate", "1-0") == ((await handover(store)).notice, (await handover(store)).snapshot)
+
+
+async def test_request_that_is_still_on_its_way_is_given_some_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else done, the agent waits a little for the queue, and no longer. Otherwise it either gives its successor
+    away, or stays for ever."""
+    monkeypatch.setattr(relay, "LAST_POST_S", 0.1)
+    queue = Doorbell()
+    queue.answers.clear()
+    async with living(tmp_path, queue=queue, command=shell(trainer(tmp_path))) as life:
+        await said(life.output, "ready")
+        life.relay.stop()
+        await life.ends()
+
+        assert 1 == len(queue.posts)
+
+
+async def test_person_who_stops_the_run_gets_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is told, its directory saved, the outcome is `stopped`, nobody is asked for. Otherwise to stop a run
+    is to lose it."""
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
+    store, queue = memory(), Doorbell()
+    async with living(tmp_path, store=store, queue=queue, command=shell(trainer(tmp_path))) as life:
+        await said(life.output, "ready")
+        await store.put(keys.cancel(RUN), b"")
+        await life.ends()
+        outcome = await History(store, RUN).outcome()
+
+        assert outcome is not None
+        assert ("stopped", "1-0") == (outcome.result, outcome.snapshot)
+        assert [] == queue.posts
+        await said(life.output, "saved")
+
+
+async def test_kept_instance_is_reported_as_kept(tmp_path: Path) -> None:
+    """The one exception to P5 asks for it. Otherwise who wants to look at the machine finds it gone."""
+    async with living(tmp_path, instance={"keep_alive": True}) as life:
+        assert (await life.ends()).keep_alive
