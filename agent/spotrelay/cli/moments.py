@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from spotrelay.core.errors import UsageError
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # Random moments lie in a span in which most programs are past their imports and not yet at their end.
 EARLIEST_S, LATEST_S = 2.0, 12.0

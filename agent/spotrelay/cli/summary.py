@@ -16,10 +16,12 @@ from spotrelay.cli.report import AttemptReport, Report
 from spotrelay.cli.verdict import FAILED, is_noise
 
 _MOST_PATHS = 6
+_COLUMNS = ("#", "instance", "ended by", "with", "after", "saved", "continued")
+_ALL_COLUMNS_NEED, _LESS_NEEDED = 80, {"instance", "saved"}
 
 
 def print_report(report: Report, console: Console) -> None:
-    console.print(_attempts(report))
+    console.print(_attempts(report, console.width))
     console.print()
     console.print(_two_columns([(Text(label, style="dim"), Text(text)) for label, text in _facts(report)], gap=2))
     if report.verdict == FAILED.name and report.attempts and report.attempts[-1].output_tail:
@@ -41,13 +43,14 @@ def _two_columns(rows: list[tuple[Text, Text]], *, gap: int) -> Table:
     return grid
 
 
-def _attempts(report: Report) -> Table:
+def _attempts(report: Report, width: int) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("#", "instance", "ended by", "with", "after", "saved", "continued"):
+    shown = _COLUMNS if width >= _ALL_COLUMNS_NEED else [name for name in _COLUMNS if name not in _LESS_NEEDED]
+    for column in shown:
         table.add_column(column, no_wrap=True)
-    befores = [None, *report.attempts]
-    for before, attempt in zip(befores, report.attempts, strict=False):
-        table.add_row(*map(Text, _cells(before, attempt)))
+    for before, attempt in zip([None, *report.attempts], report.attempts, strict=False):
+        cells = dict(zip(_COLUMNS, _cells(before, attempt), strict=True))
+        table.add_row(*(Text(cells[name]) for name in shown))
     return table
 
 

@@ -25,7 +25,7 @@ from rich.text import Text
 from spotrelay.cli.scene import Scene, Seen
 
 # What follows the bar is cut to fit; below a dozen cells the bar says nothing.
-_LEAST_BAR, _LARGEST_BAR, _NOW = 12, 72, 32
+_LEAST_BAR, _LARGEST_BAR, _NOW = 12, 72, 36
 _WIDE = 100  # from here on the zone and the market have room
 
 
@@ -71,13 +71,13 @@ class Drawing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         scene, width = self._scene, options.max_width
         pools = [_pool(seen, wide=width >= _WIDE) for seen in scene.attempts]
-        room = width - max(map(len, pools), default=0) - _NOW - 4
+        widest = max(map(len, pools), default=0)
+        bar = max(_LEAST_BAR, min(width - widest - _NOW - 4, _LARGEST_BAR))
         rows = Table.grid(padding=(0, 2, 0, 0))
-        for _ in range(3):
-            rows.add_column(no_wrap=True, overflow="ellipsis")
+        for fixed in (widest, bar, max(1, width - widest - bar - 4)):
+            rows.add_column(no_wrap=True, overflow="ellipsis", width=fixed)
         for seen, pool in zip(scene.attempts, pools, strict=True):
-            bar = _bar(scene, seen, max(_LEAST_BAR, min(room, _LARGEST_BAR)))
-            rows.add_row(Text(pool), bar, Text(_now(scene, seen)))
+            rows.add_row(Text(pool), _bar(scene, seen, bar), Text(_now(scene, seen)))
         lines: list[RenderableType] = [_cut(_headline(scene), "bold"), rows]
         if scene.line:
             lines.append(_cut(f"› {scene.line}", "dim"))
