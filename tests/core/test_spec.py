@@ -263,6 +263,14 @@ def test_garbage_is_a_spec_error(read: Callable[..., Spec], data: bytes) -> None
         assert len(problem) < 500
 
 
+@pytest.mark.parametrize("depth", range(900, 1000))
+def test_nested_as_deep_as_can_be_read(depth: int) -> None:
+    """What Python can just read it may not be able to show, and an error is shown."""
+    document = b'{"run": {"name": ' + b"[" * depth + b"]" * depth + b"}}"
+
+    assert problems(lambda: spec.from_json(document, source="run.json"))
+
+
 @given(st.binary() | st.text().map(str.encode))
 def test_no_bytes_break_the_readers(data: bytes) -> None:
     for read in (spec.from_toml, spec.from_json):
