@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from spotrelay.aws.store import open_store
+from spotrelay.core import keys, records
 from spotrelay.core.errors import SpecError
 from spotrelay.daemon import Settings, read_user_data
 from spotrelay.history import History
@@ -97,16 +98,20 @@ async def a_run(folder: Path, more: str) -> AsyncIterator[tuple[str, str]]:
 
 @asynccontextmanager
 async def service(
-    folder: Path, imds: str, endpoint: str = "http://127.0.0.1:9", module: str = "spotrelay.daemon"
+    folder: Path,
+    imds: str,
+    endpoint: str = "http://127.0.0.1:9",
+    module: str = "spotrelay.daemon",
+    poweroff: str | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The agent as a process of this computer. Its power-off command makes the file `off`."""
+    """The agent as a process of this computer. Its power-off command makes the file `off`, unless another is given."""
     environment: Mapping[str, str] = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent / "agent")]),
         "SPOTRELAY_IMDS": imds,
         "SPOTRELAY_ENDPOINT": endpoint,
         "SPOTRELAY_STATE": str(folder / "state"),
-        "SPOTRELAY_POWEROFF": f"touch {folder / 'off'}",
+        "SPOTRELAY_POWEROFF": f"touch {folder / 'off'}" if poweroff is None else poweroff,
     }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module),
@@ -163,6 +168,41 @@ async def test_run_that_ends_powers_off_unless_it_asked_not_to(keep_alive: str, 
     assert outcome is not None, said
     assert "succeeded" == outcome.result
     assert off is (tmp_path / "off").exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ({keys.spec("demo"): b"{}"}, 34),  # somebody else's run of that name
+        ({keys.outcome("demo"): records.encode(records.Outcome("succeeded", 1, 0.0))}, 34),
+        ({keys.claim("demo", 1): records.encode(records.Claim("i-0fedcba9876543210", "token", 0.0))}, 32),
+        ({}, 0),
+    ],
+)
+async def test_agent_ends_with_the_code_of_what_turned_it_away(
+    found: dict[str, bytes], code: int, tmp_path: Path
+) -> None:
+    """Where nothing is to be powered off, the exit code says why it had nothing to do. Otherwise only a log does."""
+    (tmp_path / "job").mkdir()
+    store = open_store((tmp_path / "store").as_uri())
+    for key, data in found.items():
+        await store.put(key, data)
+    async with a_run(tmp_path, "") as (imds, endpoint), service(tmp_path, imds, endpoint, poweroff="") as process:
+        said = await said_at_its_end(process)
+
+    assert code == process.returncode, said
+
+
+async def test_agent_that_nobody_assigns_a_run_says_so(tmp_path: Path) -> None:
+    """Code 33, after its time. Otherwise a launcher that died leaves a machine that waits for ever."""
+    relay = f'[relay]\nstore = "{(tmp_path / "store").as_uri()}"\nqueue = "http://127.0.0.1:9/1/relay"\n'
+    async with (
+        one_instance(user_data=relay.encode()) as (_, imds),
+        service(tmp_path, imds, module="support.hasty", poweroff="") as process,
+    ):
+        said = await said_at_its_end(process)
+
+        assert 33 == process.returncode, said
 
 
 async def test_sigterm_during_the_boot_ends_the_instance(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from spotrelay import heartbeat, output, relay
+from spotrelay import attempt, heartbeat, output, relay
 from spotrelay.attempt import Attempt
 from spotrelay.core import deadline, keys, records
 from spotrelay.core import events as ev
@@ -107,10 +107,10 @@ async def test_command_that_succeeds_ends_in_its_outcome(tmp_path: Path) -> None
     """Claim, restore, run, save, record, publish, leave. Otherwise there is no story at all."""
     store = memory()
     async with living(tmp_path, store=store, command=shell("touch result")) as life:
-        ending = await life.ends()
+        await life.ends()
         outcome = await History(store, RUN).outcome()
 
-        assert Phase.LEAVING is ending.phase
+        assert Phase.LEAVING is life.relay.state.phase
         assert outcome is not None
         assert ("succeeded", "1-0") == (outcome.result, outcome.snapshot)
         assert f"runs/{RUN}/artifacts/result" in await store.list(keys.run(RUN))
@@ -254,7 +254,7 @@ async def test_instance_without_a_run_leaves(error: Exception, tmp_path: Path) -
     async with living(tmp_path, error) as life:
         ending = await life.ends()
 
-        assert (Phase.LEAVING, None) == (ending.phase, ending.attempt)
+        assert getattr(error, "exit_code", 1) == (ending.refusal and ending.refusal.exit_code)
         assert [Effect.FIND_RUN, Effect.LEAVE] == life.effects
 
 
@@ -272,6 +272,21 @@ async def test_what_nobody_foresaw_ends_the_attempt_and_its_command(tmp_path: Pa
         await life.ends()
 
         await gone(pid)
+
+
+async def test_helper_that_a_program_leaves_behind_does_not_use_up_the_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked when the program has ended, then killed. Otherwise a log viewer in the background costs the save."""
+    monkeypatch.setattr(attempt, "LEFT_BEHIND_S", 0.2)
+    store = memory()
+    helper = "(trap '' TERM; while :; do sleep 0.1; done) & "
+    async with living(tmp_path, store=store, command=["sh", "-c", f"{helper} exec {trainer(tmp_path)}"]) as life:
+        await said(life.output, "ready")
+        life.news.put_nowait(notice(in_s=3600))
+        await life.phase(Phase.STAYING)
+
+        assert (await handover(store)).clean
 
 
 async def test_event_out_of_place_changes_nothing(tmp_path: Path) -> None:
@@ -295,9 +310,9 @@ async def test_instance_that_ec2_interrupts_is_left_to_ec2(tmp_path: Path) -> No
         await life.phase(Phase.STAYING)
         assert not life.task.done()
         life.relay.stop()  # EC2 takes it: the operating system shuts down
-        ending = await life.ends()
+        await life.ends()
 
-        assert Phase.LEAVING is ending.phase
+        assert Phase.LEAVING is life.relay.state.phase
 
 
 @pytest.mark.usefixtures("_short_notices")
@@ -306,9 +321,9 @@ async def test_instance_that_nobody_takes_ends_itself(tmp_path: Path) -> None:
     async with living(tmp_path, command=shell(trainer(tmp_path)), stay_s=0.2) as life:
         await said(life.output, "ready")
         life.news.put_nowait(notice(in_s=1.5))
-        ending = await life.ends()
+        await life.ends()
 
-        assert Phase.LEAVING is ending.phase
+        assert Phase.LEAVING is life.relay.state.phase
 
 
 async def test_stop_of_the_operating_system_is_a_notice(tmp_path: Path) -> None:

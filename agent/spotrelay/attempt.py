@@ -22,8 +22,10 @@ from spotrelay.core import keys, records
 from spotrelay.core.ends import End, Exited
 from spotrelay.core.errors import (
     AlreadyExists,
+    ClaimLost,
     CommandError,
     RestoreFailed,
+    RunOver,
     SnapshotError,
     SpotrelayError,
     StoreDenied,
@@ -52,6 +54,8 @@ MARGIN_S = 10.0
 # Without a deadline or a hand-over, a predecessor whose heartbeat (15 s) is this old is gone.
 SILENT_S = 180.0
 LOOK_S = 0.5
+# What a helper gets to end once its program has: it has nothing to save, only something to close.
+LEFT_BEHIND_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Attempt:
         self.gone_at: float | None = None  # monotonic
         self.child: children.Child | None = None
         self.end: End | None = None
+        self.refusal: SpotrelayError | None = None
         self.message = ""
         self.timings: dict[str, float] = {}
         self._arrival, self._identity = arrival, identity
@@ -118,25 +123,26 @@ class Attempt:
         try:
             return await patiently(lambda: self._claim(me), what="claim", for_s=PATIENCE_S)
         except StoreError as error:
-            return self._turned_away(str(error))
+            return self._turned_away(error)
 
     async def _claim(self, me: records.Claim) -> Event:
         if await self.history.outcome() is not None:
-            return self._turned_away("the run is over")
+            return self._turned_away(RunOver("the run is over"))
         if await self.history.claim(self.number + 1) is not None:
-            return self._turned_away("a later attempt has begun")
+            return self._turned_away(ClaimLost("a later attempt has begun"))
         try:
             await self.store.create(keys.claim(self.run, self.number), records.encode(me))
         except AlreadyExists:
             owner = await self.history.claim(self.number)
             if owner is None or owner.instance != me.instance:
-                return self._turned_away(f"{owner.instance if owner else 'somebody'} owns the attempt")
+                return self._turned_away(ClaimLost(f"{owner.instance if owner else 'somebody'} owns the attempt"))
         first = await self.history.claim(1)
         self._began = first.at if first else me.at
         return ev.Claimed()
 
-    def _turned_away(self, why: str) -> Event:
-        self._log.warning("attempt.refused", why=why)
+    def _turned_away(self, why: SpotrelayError) -> Event:
+        self._log.warning("attempt.refused", why=str(why))
+        self.refusal = why
         return ev.TurnedAway()
 
     async def await_predecessor(self) -> Event:
@@ -146,7 +152,7 @@ class Attempt:
             try:
                 done = await self._predecessors_done()
                 if await self.history.outcome() is not None:
-                    return self._turned_away("the run is over")
+                    return self._turned_away(RunOver("the run is over"))
                 if done:
                     return ev.PredecessorGone()
             except StoreError as error:
@@ -241,6 +247,9 @@ class Attempt:
     async def ended(self) -> Event:
         """When every process of the command is gone, and what that means."""
         assert self.child is not None
+        program = await self.child.program()
+        if left := self.child.processes():
+            self._log.warning("command.left_behind", program=str(program), processes=left)
         self.end = await self.child.wait()
         if self._signalled_at is not None:
             self.timings["signal_to_exit_s"] = self._clock() - self._signalled_at
@@ -262,6 +271,20 @@ class Attempt:
         if (delivery.programs or delivery.shells) and not delivery.leftovers:
             self._signalled_at = self._clock()
         self._log.info("command.signalled", programs=delivery.programs, shells=delivery.shells)
+
+    async def dismiss(self) -> None:
+        """What the program leaves behind after our signal, a helper in the background, must not use up the seconds of
+        the save: it is asked, and killed."""
+        assert self.child is not None
+        await self.child.program()
+        if not self.child.processes():
+            return
+        await self.child.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(LEFT_BEHIND_S):
+                await self.child.wait()
+        except TimeoutError:
+            await self.kill()
 
     async def kill(self) -> None:
         if self.child is None:

@@ -22,6 +22,7 @@ import asyncio
 import os
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from spotrelay.core.errors import AlreadyExists, NotFound, RunOver, SpecError, S
 from spotrelay.logs import configure
 from spotrelay.patience import patiently
 from spotrelay.ports import Identity, Store
-from spotrelay.relay import Relay
+from spotrelay.relay import Ending, Relay
 from spotrelay.watch import watch
 
 # The launcher writes the assignment right after EC2's answer, long before an image has booted; a launcher that died in
@@ -174,15 +175,14 @@ class Arriving:
             return None
 
 
-async def serve(settings: Settings) -> bool:
-    """Relay one attempt. Returns whether the instance is to be kept."""
+async def serve(settings: Settings) -> Ending:
+    """Relay one attempt."""
     async with InstanceMetadata(endpoint=settings.imds) as metadata:
         relay = Relay(Arriving(settings, metadata), watch(metadata), clock=time.monotonic)
         loop = asyncio.get_running_loop()
         for caught in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(caught, relay.stop)
-        ending = await relay.run()
-    return ending.keep_alive
+        return await relay.run()
 
 
 def main() -> None:
@@ -190,17 +190,19 @@ def main() -> None:
     configure()
     if settings.endpoint is not None:
         _stand_in(settings)
-    keep, log = False, structlog.get_logger()
+    log = structlog.get_logger()
     try:
-        keep = asyncio.run(serve(settings))
+        ending = asyncio.run(serve(settings))
     except Exception as error:  # whatever it was, the instance must not burn on
         log.error("agent.broken", error=str(error), exc_info=not isinstance(error, SpotrelayError))
-    if keep:
+        ending = Ending(error if isinstance(error, SpotrelayError) else SpotrelayError(repr(error)))
+    if ending.keep_alive:
         log.warning("instance.kept", why="instance.keep_alive is set")
         return
     log.info("instance.ending", command=settings.poweroff)
     if settings.poweroff:
         os.execvp(settings.poweroff[0], settings.poweroff)  # noqa: S606 - the operator's command, not a shell's
+    sys.exit(ending.refusal.exit_code if ending.refusal else 0)
 
 
 def _stand_in(settings: Settings) -> None:

@@ -24,6 +24,7 @@ import structlog
 from spotrelay.attempt import Attempt
 from spotrelay.core import deadline
 from spotrelay.core import events as ev
+from spotrelay.core.errors import SpotrelayError
 from spotrelay.core.events import Event, Notice, Source
 from spotrelay.core.lifecycle import Effect, IllegalTransition, Phase, State, step
 from spotrelay.heartbeat import Heartbeat
@@ -44,10 +45,9 @@ Arrive = Callable[[], Awaitable[Attempt]]
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the agent's life ended. `keep_alive`: the spec asks to leave the instance running."""
+    """How the agent's life ended. `refusal`: why it had nothing to do here. `keep_alive`: the instance shall stay."""
 
-    phase: Phase
-    attempt: Attempt | None
+    refusal: SpotrelayError | None = None
     keep_alive: bool = False
 
 
@@ -61,6 +61,7 @@ class Relay:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self._arrive, self._notices, self._clock, self._stay_s = arrive, notices, clock, stay_s
         self._attempt: Attempt | None = None
+        self._refusal: SpotrelayError | None = None
         self._heartbeat: Heartbeat | None = None
         self._notice: Notice | None = None
         self._system_stops = False
@@ -85,8 +86,10 @@ class Relay:
             await self._finish_post()
         finally:
             await self._close()
-        keep = self._attempt is not None and self._attempt.spec.instance.keep_alive
-        return Ending(self.state.phase, self._attempt, keep_alive=keep)
+        refusal = self._refusal if self._attempt is None else self._attempt.refusal
+        # Only an owner can ask for it: an instance that lost its claim is nobody's.
+        keep = self._attempt is not None and refusal is None and self._attempt.spec.instance.keep_alive
+        return Ending(refusal, keep_alive=keep)
 
     async def _take(self, event: Event) -> None:
         if isinstance(event, Notice):
@@ -160,6 +163,7 @@ class Relay:
             self._attempt = await self._arrive()
         except Exception as error:  # a bad spec, no credentials, nobody's instance: all end here, said aloud
             self._log.error("run.none", error=str(error), kind=type(error).__name__)
+            self._refusal = error if isinstance(error, SpotrelayError) else SpotrelayError(repr(error))
             self.events.put_nowait(ev.TurnedAway())
             return
         if self._notice is not None:
@@ -181,6 +185,7 @@ class Relay:
         began = self._clock()
         await self._mine.signal()
         self._mine.timings["notice_to_signal_s"] = self._clock() - began
+        await self._mine.dismiss()
 
     async def _save(self) -> None:
         now = self._clock()
