@@ -24,13 +24,10 @@ from spotrelay.core.errors import (
     AlreadyExists,
     ClaimLost,
     CommandError,
-    RestoreFailed,
     RunOver,
     SnapshotError,
     SpotrelayError,
-    StoreDenied,
     StoreError,
-    StoreUnavailable,
 )
 from spotrelay.core.events import Event
 from spotrelay.core.keys import SnapshotId
@@ -189,7 +186,9 @@ class Attempt:
             if snapshot is None:
                 await asyncio.to_thread(Path(self.spec.run.directory).mkdir, parents=True, exist_ok=True)
                 return ev.Restored()
-            self._restored = await patiently(lambda: self._restore(snapshot), what="restore", for_s=PATIENCE_S)
+            self._restored = await patiently(
+                lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S
+            )
         except StoreError as error:
             return self._outside_fault(error)
         except (SnapshotError, OSError) as error:
@@ -197,15 +196,6 @@ class Attempt:
         self.newest = snapshot
         self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)
         return ev.Restored()
-
-    async def _restore(self, snapshot: SnapshotId) -> Restored:
-        """A store that is away says nothing against the snapshot: it passes, and is not the run's error."""
-        try:
-            return await self._snapshots.restore(snapshot)
-        except RestoreFailed as error:
-            if isinstance(error.__cause__, StoreUnavailable | StoreDenied):
-                raise error.__cause__ from error
-            raise
 
     async def _fix_base(self) -> SnapshotId | None:
         """Choose what this attempt begins from, for ever (`history.py`). A restarted agent has snapshots of its own."""
