@@ -67,12 +67,14 @@ class Rehearsal:
         if not self._isolation.full:
             self._directory = self._folder / "directory"
             self._directory.mkdir()
-        image.program("spotrelay.daemon", directory=self._directory)  # refuses now what no machine could boot
+        # What no spec can hold, and what no machine could boot, is refused before there is a cloud.
+        run_spec = spec.parse(self._document(), source="rehearse")
+        image.program("spotrelay.daemon", directory=self._directory)
         baked = Image(
             self._directory, list(launcher_files()), environment=_environment(), isolated=self._isolation.full
         )
         async with LocalCloud(self._folder, baked) as cloud:
-            await self._begin(cloud)
+            await self._begin(cloud, run_spec)
             await self._until_outcome(cloud)
             await self._fetch_output()
             await self._switch_off(cloud)
@@ -91,9 +93,8 @@ class Rehearsal:
 
     # --- the run
 
-    async def _begin(self, cloud: LocalCloud) -> None:
+    async def _begin(self, cloud: LocalCloud, run_spec: spec.Spec) -> None:
         self._tell("saving the directory")
-        run_spec = spec.parse(self._document(), source="rehearse")
         store = self._history.store
         snapshots = Snapshots(store, RUN, self._plan.directory, exclude=run_spec.run.exclude)
         await snapshots.save(SnapshotId(0, 0), progress=self._tell_saved)
