@@ -59,10 +59,10 @@ def here(project: Path) -> dict[str, str]:
     return {"TMPDIR": str(project.parent / "tmp")}
 
 
-async def rehearse(project: Path, *words: str, wrapper: str = "", **env: str) -> Said:
+async def rehearse(project: Path, *words: str, **how: Any) -> Said:
     """And nothing may be left of it, however it ended."""
     before = tree(project)
-    said = await spotrelay("rehearse", *words, cwd=project, env={**here(project), **env}, wrapper=wrapper)
+    said = await spotrelay("rehearse", *words, cwd=project, env=here(project), **how)
     assert [] == list((project.parent / "tmp").iterdir())
     assert before == tree(project)
     return said
@@ -219,7 +219,8 @@ async def test_a_project_with_any_name_and_its_own_environment(project: Path) ->
     environment.mkdir()
     for entry in Path(sys.prefix).iterdir():
         (environment / entry.name).symlink_to(entry)
-    said = await rehearse(odd, *SOON, "--exclude", ".venv", "--json", *python("resumes.py", *STEPS))
+    own = str(environment / "bin" / "python")
+    said = await rehearse(odd, *SOON, "--json", "--", own, "resumes.py", *STEPS, python=own)
 
     assert 0 == said.status, said
     assert str(odd) == said.document["directory"]

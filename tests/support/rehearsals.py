@@ -53,10 +53,10 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 async def start(
-    *words: str, cwd: Path, env: Mapping[str, str] | None = None, wrapper: str = "", **options: Any
+    *words: str, cwd: Path, env: Mapping[str, str] | None = None, wrapper: str = "", python: str = sys.executable
 ) -> asyncio.subprocess.Process:
-    """`spotrelay WORDS`. `wrapper`: Python that execs this interpreter with the arguments it is given."""
-    before = [sys.executable, "-c", wrapper] if wrapper else [sys.executable]
+    """`spotrelay WORDS`. `wrapper`: code for `python` that execs it with the arguments it is given."""
+    before = [python, "-c", wrapper] if wrapper else [python]
     return await asyncio.create_subprocess_exec(
         *(*before, "-c", _ENTRY, *words),
         cwd=cwd,
@@ -64,14 +64,12 @@ async def start(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        **options,
     )
 
 
-async def spotrelay(*words: str, cwd: Path, env: Mapping[str, str] | None = None, wrapper: str = "") -> Said:
-    """Run it to its end."""
-    process = await start(*words, cwd=cwd, env=env, wrapper=wrapper)
-    return await ended(process)
+async def spotrelay(*words: str, **how: Any) -> Said:
+    """Run it to its end; `how` as for `start`."""
+    return await ended(await start(*words, **how))
 
 
 async def ended(process: asyncio.subprocess.Process) -> Said:
