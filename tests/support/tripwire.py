@@ -95,7 +95,6 @@ class Tripwire:
 
 def main() -> None:
     from spotrelay import attempt, daemon, relay
-    from spotrelay.aws.store import ObjectStore
 
     # All clocks here are one: who waits for a dead predecessor need not wait for it to be slow.
     attempt.MARGIN_S = 1.0
@@ -103,11 +102,22 @@ def main() -> None:
     found = os.environ.get(VARIABLE)
     wire = Tripwire(state, Wire(**json.loads(found)) if found else None)
     wire.across(relay.Relay, "perform", lambda effect: f"effect: {effect}")
-    for adapter in (ObjectStore, daemon.SqsQueue, daemon.InstanceMetadata):
-        for method, _ in inspect.getmembers(adapter, inspect.iscoroutinefunction):
-            if not method.startswith("_"):
-                wire.across(adapter, method, functools.partial(_call, method))
+    for adapter, method in calls():
+        wire.across(adapter, method, functools.partial(_call, method))
     daemon.main()
+
+
+def calls() -> list[tuple[type, str]]:
+    """Every call that the agent can make of its surroundings: adapter and method."""
+    from spotrelay import daemon
+    from spotrelay.aws.store import ObjectStore
+
+    return [
+        (adapter, method)
+        for adapter in (ObjectStore, daemon.SqsQueue, daemon.InstanceMetadata)
+        for method, _ in inspect.getmembers(adapter, inspect.iscoroutinefunction)
+        if not method.startswith("_")
+    ]
 
 
 def _call(method: str, *args: Any, **_: Any) -> str:
