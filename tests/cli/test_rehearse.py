@@ -59,10 +59,11 @@ def here(project: Path) -> dict[str, str]:
     return {"TMPDIR": str(project.parent / "tmp")}
 
 
-async def rehearse(project: Path, *words: str, **how: Any) -> Said:
+async def rehearse(project: Path, *words: str, encoding: str = "utf-8", **how: Any) -> Said:
     """And nothing may be left of it, however it ended."""
     before = tree(project)
-    said = await spotrelay("rehearse", *words, cwd=project, env=here(project), **how)
+    env = {**here(project), "PYTHONIOENCODING": encoding}
+    said = await spotrelay("rehearse", *words, cwd=project, env=env, **how)
     assert [] == list((project.parent / "tmp").iterdir())
     assert before == tree(project)
     return said
@@ -156,8 +157,9 @@ async def test_over_before_it_was_interrupted(project: Path) -> None:
 
 
 async def test_a_command_that_fails_shows_its_last_words(project: Path) -> None:
-    """Its exit code, what it means, its own error. Otherwise the person must run it again to read it."""
-    said = await rehearse(project, *python("-c", "import nothing_of_the_kind"))
+    """Its exit code, what it means, its own error, on a terminal without our signs too. Otherwise the person must run
+    it again to read it."""
+    said = await rehearse(project, *python("-c", "import nothing_of_the_kind"), encoding="ascii")
 
     assert 44 == said.status, said
     assert "ModuleNotFoundError: No module named 'nothing_of_the_kind'" in said.out

@@ -128,6 +128,14 @@ def test_noise_beside_the_work_is_no_state() -> None:
     assert "starts-over" == judged(noticed(), last(continued=False), outside_writes=noise).verdict
 
 
+def test_what_is_written_elsewhere_and_not_needed_is_no_fault() -> None:
+    """A log in /var/log beside a checkpoint in its place: resumable, and mentioned. Otherwise nobody may log."""
+    report = judged(noticed(), last(continued=True), outside_writes=[elsewhere("/var/log/train.log")])
+
+    assert "resumable" == report.verdict
+    assert any("/var/log/train.log" in line for line in report.advice)
+
+
 def test_without_isolation_what_went_on_from_nothing_found_its_state_elsewhere() -> None:
     """Machines that share a computer share /var/tmp: a program that leaves nothing in its directory and goes on is not
     resumable. Otherwise it passes in a container and starts over in the cloud."""
