@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from spotrelay import attempt as attempts
-from spotrelay import output
 from spotrelay.attempt import Attempt
+from spotrelay.command import output
 from spotrelay.core import events as ev
 from spotrelay.core import keys, records
 from spotrelay.core.ends import Exited

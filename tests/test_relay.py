@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from spotrelay import attempt, heartbeat, output, relay
+from spotrelay import attempt, heartbeat, relay
 from spotrelay.attempt import Attempt
+from spotrelay.command import output
 from spotrelay.core import deadline, keys, records
 from spotrelay.core import events as ev
 from spotrelay.core.errors import RunOver

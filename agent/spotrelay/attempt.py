@@ -16,7 +16,8 @@ from pathlib import Path
 
 import structlog
 
-from spotrelay import child as children
+from spotrelay.command import child as children
+from spotrelay.command.output import OutputShipper
 from spotrelay.core import events as ev
 from spotrelay.core import keys, records
 from spotrelay.core.ends import End, Exited
@@ -35,7 +36,6 @@ from spotrelay.core.lifecycle import Result
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.core.spec import Spec
 from spotrelay.history import History
-from spotrelay.output import OutputShipper
 from spotrelay.patience import patiently
 from spotrelay.ports import Identity, ResumeQueue, Store
 from spotrelay.saving import Saver

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from spotrelay import processes
+from spotrelay.command import processes
 from spotrelay.core import keys
 from spotrelay.local.cloud import QUEUE
 from support.processes import command_line

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spotrelay import processes
+from spotrelay.command import processes
 from support.processes import command_line
 from support.story import STEPS, Stage, Story, stage
 from support.tripwire import AFTER, BEFORE, Wire, sprung

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from spotrelay import processes
 from spotrelay.bundle import launcher_files
+from spotrelay.command import processes
 from spotrelay.local import lambda_environment
 from spotrelay.local.lambda_runtime import Function, Invocation, Settings
 from spotrelay.local.lambda_site import link_packages

@@ -13,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from spotrelay import processes
-from spotrelay.child import Child
+from spotrelay.command import processes
+from spotrelay.command.child import Child
 
 Start = Callable[..., Awaitable[Child]]
 

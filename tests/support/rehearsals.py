@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spotrelay import processes
+from spotrelay.command import processes
 
 ROOT = Path(__file__).parents[2]
 MISBEHAVING = ROOT / "scripts" / "examples" / "misbehaving"

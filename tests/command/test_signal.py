@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spotrelay import processes, wrappers
+from spotrelay.command import processes, wrappers
 from spotrelay.core.ends import Exited, Killed
 from support.processes import Start, eventually, gone, program, said, trainer
 

@@ -27,7 +27,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 
-from spotrelay import processes
+from spotrelay.command import processes
 
 # By the binary's name. `time` is GNU's: it waits as a shell does and does not forward either. `timeout`, `nice`, `env`
 # and `nohup` are not here: the first forwards, the others become the program.

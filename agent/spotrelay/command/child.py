@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import spotrelay
-from spotrelay import processes, refusals
+from spotrelay.command import processes, refusals
 from spotrelay.core.ends import End, Exited, Killed, end_of
 from spotrelay.core.errors import CommandError
 
-SUBREAPER = [sys.executable, "-S", "-P", "-m", "spotrelay.subreaper"]
+SUBREAPER = [sys.executable, "-S", "-P", "-m", "spotrelay.command.subreaper"]
 # SIGKILL takes microseconds, except for a process in an uninterruptible wait (a dead NFS server, a GPU driver).
 KILL_S = 10.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spotrelay import processes
+from spotrelay.command import processes
 from spotrelay.core.ends import Exited, Killed
 from support.processes import PYTHON, Start, eventually, gone, program, said
 
@@ -158,7 +158,7 @@ def test_nothing_outlives_the_agent(tmp_path: Path) -> None:
     code = f"""
 import asyncio
 from pathlib import Path
-from spotrelay.child import spawn
+from spotrelay.command.child import spawn
 
 async def main():
     script = "sleep 99 & (setsid sleep 99 &) & wait"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from spotrelay.command.output import OutputShipper
 from spotrelay.core import keys
 from spotrelay.core.errors import StoreDenied, StoreUnavailable
-from spotrelay.output import OutputShipper
 from spotrelay.ports import Store
 from support.processes import eventually
 from support.stores import Recording, everything, failing, memory

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from spotrelay.child import Child, spawn
+from spotrelay.command.child import Child, spawn
 from support.processes import Start
 
 
