@@ -100,7 +100,8 @@ def _hold(plan: Plan, *, as_json: bool) -> int:
 
 
 async def _until_stopped(work: Coroutine[None, None, Report]) -> Report:
-    """`work`, ended in good order by the first Ctrl-C or SIGTERM. A second one would only leave something behind."""
+    """`work`, ended in good order by the first Ctrl-C, SIGTERM or closed terminal. A second one would only leave
+    something behind."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     stopped_by: list[signal.Signals] = []
 
@@ -109,8 +110,9 @@ async def _until_stopped(work: Coroutine[None, None, Report]) -> Report:
         if len(stopped_by) == 1:
             task.cancel()
 
-    for caught in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(caught, stop, caught)
+    for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(caught) != signal.SIG_IGN:  # under nohup
+            loop.add_signal_handler(caught, stop, caught)
     try:
         return await task
     except asyncio.CancelledError:
