@@ -259,8 +259,8 @@ async def running(process: asyncio.subprocess.Process) -> None:
     [([signal.SIGINT], 130), ([signal.SIGTERM, signal.SIGINT], 143), ([signal.SIGHUP], 129)],
 )
 async def test_stopped_by_a_person(project: Path, signals: list[signal.Signals], code: int) -> None:
-    """Ctrl-C or a closed terminal ends everything, and a second signal does not disturb it: no process, no file. Otherwise training jobs
-    that nobody sees go on using the GPU."""
+    """Ctrl-C or a closed terminal ends everything, and a second signal does not disturb it: no process, no file.
+    Otherwise training jobs that nobody sees go on using the GPU."""
     words = ["rehearse", "--interrupt-after=1h", *python("resumes.py", "900", "1")]
     process = await start(*words, cwd=project, env=here(project))
     await running(process)
