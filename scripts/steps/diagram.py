@@ -17,10 +17,10 @@ def main() -> None:
         for kind, row in rows.items():
             if row.phase is not phase:
                 arrows[phase, row.phase].append(words(kind.__name__))
-    print("```mermaid\nstateDiagram-v2\n    direction TB\n    [*] --> ARRIVING")
+    print("stateDiagram-v2\n    direction TB\n    [*] --> ARRIVING")
     for (before, after), events in arrows.items():
         print(f"    {before.name} --> {after.name}: {', '.join(events)}")
-    print("    LEAVING --> [*]\n```")
+    print("    LEAVING --> [*]")
 
 
 def words(name: str) -> str:

@@ -16,7 +16,11 @@ def exit_codes() -> None:
     rows = [(v.exit_code, v.name, v.text) for v in verdict.ALL]
     for match in _ERROR.finditer(errors.__doc__ or ""):
         rows.append((int(match[2]), match[1], match[3]))
-    rows.append((130, "interrupted", "Ctrl-C"))
+    rows += [
+        (129, "SIGHUP", "the terminal was closed"),
+        (130, "SIGINT", "Ctrl-C"),
+        (143, "SIGTERM", "it was told to end"),
+    ]
     for code, name, text in sorted(rows):
         print(f"| {code} | {name} | {text} |")
 
