@@ -203,18 +203,8 @@ class LocalCloud:
             launched=time.time(),
         )
         imds = self.imds.add(documents)
-        program = image.program(self.baked.module, directory=self.baked.directory)
         try:
-            computer.machine = await Machine.boot(
-                self.folder / "machines" / instance.id,
-                directory=self.baked.directory,
-                argv=program.argv,
-                environment={**self.baked.environment, **self.machine_environment(computer, imds)},
-                visible=[self.folder / "store", self.folder / "state"],
-                carried=program.carried,
-                output=computer.state / "agent.log",
-                isolated=self.baked.isolated,
-            )
+            computer.machine = await self._boot(computer, imds)
             computer.booted_at = time.time()
             if computer.ended_by != "itself":
                 computer.machine.vanish()  # somebody wanted it gone before it was there
@@ -232,6 +222,19 @@ class LocalCloud:
                 reason = Reason.ITSELF if computer.ended_by == "itself" else Reason.SPOT_INTERRUPTION
                 self.plane.ec2.instance_gone(instance.id, reason)
                 self._changed()
+
+    async def _boot(self, computer: Computer, imds: str) -> Machine:
+        program = image.program(self.baked.module, directory=self.baked.directory)
+        return await Machine.boot(
+            self.folder / "machines" / computer.instance.id,
+            directory=self.baked.directory,
+            argv=program.argv,
+            environment={**self.baked.environment, **self.machine_environment(computer, imds)},
+            visible=[self.folder / "store", self.folder / "state"],
+            carried=program.carried,
+            output=computer.state / "agent.log",
+            isolated=self.baked.isolated,
+        )
 
     def machine_environment(self, computer: Computer, imds: str) -> dict[str, str]:
         """What the unit file is in the image: how the agent finds its surroundings."""
