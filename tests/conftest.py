@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
+import structlog
 
 # A step of the loop longer than this is a blocked loop. Two cores shared with other work stall by tens of
 # milliseconds by themselves; a synchronous S3 or disk call on the loop takes longer than this at once.
@@ -26,6 +27,13 @@ async def _blocked_loop_fails(caplog: pytest.LogCaptureFixture) -> AsyncIterator
     yield
     blocked = [r.getMessage() for r in caplog.records if r.name == "asyncio" and "took" in r.getMessage()]
     assert not blocked, f"the event loop was blocked: {blocked}"
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_are_made() -> Iterator[None]:
+    """An entry point that was called in this process has set up logging for all that come after it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

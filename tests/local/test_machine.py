@@ -212,7 +212,7 @@ async def test_environment_elsewhere(tmp_path: Path) -> None:
     """An interpreter that nothing hides is run where it is, and nothing is carried."""
     it = program("spotrelay.daemon", directory=tmp_path)
 
-    assert ([sys.executable, "-P", "-m", "spotrelay.daemon"], {}) == (list(it.argv), it.carried)
+    assert ([sys.executable, "-P", "-B", "-m", "spotrelay.daemon"], {}) == (list(it.argv), it.carried)
 
 
 async def test_close_ends_what_runs(tmp_path: Path) -> None:

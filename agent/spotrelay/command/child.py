@@ -33,7 +33,7 @@ from spotrelay.command import processes, refusals
 from spotrelay.core.ends import End, Exited, Killed, end_of
 from spotrelay.core.errors import CommandError
 
-SUBREAPER = [sys.executable, "-S", "-P", "-m", "spotrelay.command.subreaper"]
+SUBREAPER = [sys.executable, "-S", "-P", "-B", "-m", "spotrelay.command.subreaper"]
 # SIGKILL takes microseconds, except for a process in an uninterruptible wait (a dead NFS server, a GPU driver).
 KILL_S = 10.0
 

@@ -16,7 +16,7 @@
 4. It ends when its last child has. So end of file is, for the agent, the news that every process is gone.
 
 Its price is 14 MB resident (7 MB of its own) and 40 ms at the start: Python without `site`, with ctypes for prctl.
-Started as `python -S -P -m spotrelay.command.subreaper`, it imports the standard library only, whatever the agent does.
+It imports the standard library only, whatever the agent imports; `child.SUBREAPER` is how it is started.
 
 The socket (its standard input) carries JSON lines. To it: `{"start": {…}}` first, then `{"signal": n}` any time. From
 it: `{"started": pid}` or `{"failed": step, "errno": n, "text": …}`; `{"ended": [pid, returncode]}` for each child;

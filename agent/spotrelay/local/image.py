@@ -44,10 +44,11 @@ def program(module: str, *arguments: str, directory: Path) -> Program:
     for number, source in enumerate(sources + _other_packages(directory)):
         carried[source] = _PLACE / "path" / str(number)
     paths = [str(there) for there in carried.values() if there.is_relative_to(_PLACE / "path")]
-    # -P: the working directory is /, and no module is to come from there. No PYTHONPATH: the command would inherit it.
+    # -P: the working directory is /, and no module is to come from there. -B: what is compiled goes with the machine,
+    # and would look like something that the command wrote. No PYTHONPATH: the command would inherit it.
     start = f"import runpy, sys; sys.path[:0] = {paths!r}; runpy.run_module({module!r}, None, '__main__', True)"
     run = ["-c", start] if paths else ["-m", module]
-    return Program((str(python), "-P", *run, *arguments), carried)
+    return Program((str(python), "-P", "-B", *run, *arguments), carried)
 
 
 def _other_packages(directory: Path) -> list[Path]:
