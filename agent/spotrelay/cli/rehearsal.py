@@ -14,6 +14,7 @@ with the rehearsal however that ends; a rehearsal that is killed takes its machi
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import tempfile
@@ -29,7 +30,7 @@ from spotrelay.cli.report import Report
 from spotrelay.cli.scene import Scene, Seen
 from spotrelay.cli.transcript import Follower
 from spotrelay.core import keys, spec
-from spotrelay.core.errors import SpotrelayError, UsageError
+from spotrelay.core.errors import SpotrelayError, StoreFull, UsageError
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.lifecycle import Phase
 from spotrelay.core.messages import ResumeRequest
@@ -221,6 +222,10 @@ async def hold(plan: Plan, show: Callable[[Scene], None]) -> Report:
     folder = _folder()
     try:
         return await Rehearsal(plan, folder, show).run()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreFull(f"{folder}: {error}", next_step="free it, or name a larger folder by TMPDIR") from error
     finally:
         if plan.kept is not None:
             _keep(folder, plan.kept)
