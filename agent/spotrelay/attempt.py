@@ -38,6 +38,7 @@ from spotrelay.core.spec import Spec
 from spotrelay.history import History
 from spotrelay.patience import patiently
 from spotrelay.ports import Identity, ResumeQueue, Store
+from spotrelay.predecessors import Predecessors
 from spotrelay.saving import Saver
 from spotrelay.snapshot import Restored, Saved, Snapshots
 
@@ -46,10 +47,6 @@ from spotrelay.snapshot import Restored, Saved, Snapshots
 PATIENCE_S = 600.0
 # The hand-over is one small object; its successor does not depend on it, only waits for it.
 HANDOVER_S = 30.0
-# The margin on a predecessor's deadline: clocks of instances agree to milliseconds, `time` is "approximate".
-MARGIN_S = 10.0
-# Without a deadline or a hand-over, a predecessor whose heartbeat (15 s) is this old is gone.
-SILENT_S = 180.0
 LOOK_S = 0.5
 # What a helper gets to end once its program has: it has nothing to save, only something to close.
 LEFT_BEHIND_S = 3.0
@@ -82,6 +79,7 @@ class Attempt:
         self.spec, self.number, self.store = arrival.spec, arrival.number, arrival.store
         self.run = arrival.spec.run.name
         self.history = History(arrival.store, self.run)
+        self._predecessors = Predecessors(self.history, self.number, gone=arrival.predecessor_gone, wall=wall)
         self.gone_at: float | None = None  # monotonic
         self.child: children.Child | None = None
         self.end: End | None = None
@@ -99,7 +97,6 @@ class Attempt:
         self.newest: SnapshotId | None = None
         self._restored: Restored | None = None
         self.errors = 0
-        self._errors_before = 0
         self._signalled_at: float | None = None
         self._began: float | None = None
         self._saved_bytes = 0
@@ -147,7 +144,7 @@ class Attempt:
         end the run."""
         while True:
             try:
-                done = await self._predecessors_done()
+                done = await self._predecessors.done()
                 if await self.history.outcome() is not None:
                     return self._turned_away(RunOver("the run is over"))
                 if done:
@@ -155,29 +152,6 @@ class Attempt:
             except StoreError as error:
                 self._log.warning("predecessor.unknown", error=str(error))
             await asyncio.sleep(LOOK_S)
-
-    async def _predecessors_done(self) -> bool:
-        """The one before; and if that went before it began, those before it, for whom it would have waited."""
-        for number in range(self.number - 1, 0, -1):
-            if not await self._done(number):
-                return False
-            if await self.history.base(number) is not None:
-                break
-        return True
-
-    async def _done(self, number: int) -> bool:
-        claim = await self.history.claim(number)
-        handover = await self.history.handover(number)
-        status = await self.history.status(number)
-        direct = number == self.number - 1
-        if handover is not None:
-            self._errors_before = handover.errors if direct else self._errors_before
-            return True
-        if claim is None or (direct and self._arrival.predecessor_gone):
-            return True
-        heard = status.at if status is not None else claim.at
-        told = status.gone_at if status is not None else None
-        return self._wall() > (heard + SILENT_S if told is None else told + MARGIN_S)
 
     async def restore(self) -> Event:
         """The directory as the newest snapshot that counts; verified, or the command is not started (P2)."""
@@ -289,7 +263,7 @@ class Attempt:
         """The run's own error: counted, and tried again as often as the spec says."""
         self.message = str(error) if error else f"the command ended with {self.end}"
         self._log.error("attempt.failed", error=self.message)
-        self.errors = self._errors_before + 1
+        self.errors = self._predecessors.errors + 1
         return ev.Failed() if self.errors <= self.spec.limits.error_retries else ev.GaveUp()
 
     def _outside_fault(self, error: Exception) -> Event:

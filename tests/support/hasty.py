@@ -5,12 +5,12 @@ python -m support.hasty         on a machine of the local cloud, in place of spo
 
 from __future__ import annotations
 
-from spotrelay import attempt, daemon, heartbeat, relay
+from spotrelay import daemon, heartbeat, predecessors, relay
 
 
 def main() -> None:
     heartbeat.BEAT_S = 0.2
-    attempt.MARGIN_S = relay.LAST_POST_S = 1.0
+    predecessors.MARGIN_S = relay.LAST_POST_S = 1.0
     daemon.ASSIGNED_WITHIN_S = daemon.BOOT_PATIENCE_S = 2.0
     daemon.main()
 

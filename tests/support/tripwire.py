@@ -94,10 +94,10 @@ class Tripwire:
 
 
 def main() -> None:
-    from spotrelay import attempt, daemon, relay
+    from spotrelay import daemon, predecessors, relay
 
     # All clocks here are one: who waits for a dead predecessor need not wait for it to be slow.
-    attempt.MARGIN_S = 1.0
+    predecessors.MARGIN_S = 1.0
     state = Path(os.environ["SPOTRELAY_STATE"])
     found = os.environ.get(VARIABLE)
     wire = Tripwire(state, Wire(**json.loads(found)) if found else None)
