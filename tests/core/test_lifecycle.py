@@ -137,6 +137,14 @@ def test_an_error_with_tries_left_is_saved_asked_for_and_handed_over() -> None:
     assert state.errored
 
 
+@pytest.mark.parametrize("on_the_way", [[], [ev.Saved(SnapshotId(1, 0))]])
+def test_a_notice_before_the_outcome_is_written_asks_for_a_successor(on_the_way: list[Event]) -> None:
+    """An outcome, once written, makes the request void. Without one the work is done, and nobody would ever say so."""
+    _, done = run([*WAY_IN, ev.Succeeded(), *on_the_way, NOTICE])
+
+    assert [Effect.POST_RESUME, Effect.REPLAN] == done[-2:]
+
+
 @pytest.mark.parametrize("phase", Phase)
 def test_every_pair_is_a_row_or_names_itself(phase: Phase) -> None:
     """A pair that is in two places means two things; one that is in none is a bug that must say its name."""
