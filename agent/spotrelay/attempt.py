@@ -42,11 +42,12 @@ from spotrelay.predecessors import Predecessors
 from spotrelay.saving import Saver
 from spotrelay.snapshot import Restored, Saved, Snapshots
 
-# How long a step may wait for its surroundings: an S3 outage of the last years was over within it, and an instance
-# that waits costs less than the work it would lose. Then P5: it ends, and EC2's event finds another.
+# How long a step may wait for its surroundings. Ten minutes of an instance cost less than starting over on another;
+# an outage of hours would burn more than it saves (P5), so then it ends, and EC2's event finds another.
 PATIENCE_S = 600.0
 # The hand-over is one small object; its successor does not depend on it, only waits for it.
 HANDOVER_S = 30.0
+# How often a successor looks for the hand-over: four small reads, and nobody works meanwhile.
 LOOK_S = 0.5
 # What a helper gets to end once its program has: it has nothing to save, only something to close.
 LEFT_BEHIND_S = 3.0

@@ -29,7 +29,7 @@ from spotrelay.core.events import Event, Notice, Source
 from spotrelay.core.lifecycle import Effect, IllegalTransition, Phase, State, step
 from spotrelay.heartbeat import Heartbeat
 
-# After its deadline a machine that nobody took is worth nothing. EC2 lets notices lapse, and is seldom this late.
+# EC2's `time` is approximate, and a notice may lapse. Five minutes late, it is not coming; the successor runs by now.
 DEAD_MAN_S = 300.0
 # A post still under way when all else is done gets this long: its loss costs minutes (EC2's event must find it).
 LAST_POST_S = 20.0

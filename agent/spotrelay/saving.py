@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
@@ -24,12 +23,8 @@ from spotrelay.snapshot import Progress, Saved, Snapshots
 FIRST_ESTIMATE_S = 20.0
 
 
-class Told(Protocol):
-    def __call__(self, saved: Saved, /) -> None: ...
-
-
 class Saver:
-    def __init__(self, snapshots: Snapshots, attempt: int, *, told: Told) -> None:
+    def __init__(self, snapshots: Snapshots, attempt: int, *, told: Callable[[Saved], None]) -> None:
         self._snapshots, self._attempt, self._told = snapshots, attempt, told
         self._number = 0
         self._early = asyncio.Event()
