@@ -15,15 +15,29 @@ from spotrelay.core.messages import (
     LARGEST_BODY,
     MOST_RINGS,
     Ignored,
+    InstanceEnding,
     InstanceGone,
     MessageInvalid,
     ResumeRequest,
+    Sweep,
     decode,
 )
 
 INSTANCE = "i-0123456789abcdef0"
 # Field names that mean something, so that generated documents come close.
-WORDS = ["resume", "run", "attempt", "rings", "source", "aws.ec2", "detail-type", "detail", "instance-id", "state"]
+WORDS = [
+    "resume",
+    "sweep",
+    "run",
+    "attempt",
+    "rings",
+    "source",
+    "aws.ec2",
+    "detail-type",
+    "detail",
+    "instance-id",
+    "state",
+]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([*WORDS, INSTANCE]),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(WORDS) | st.text(), inner),
@@ -128,12 +142,22 @@ def test_end_of_an_instance(state: str) -> None:
     assert InstanceGone(INSTANCE, state) == decode(json.dumps(event(instance_id=INSTANCE, state=state)))
 
 
+def test_interruption_warning() -> None:
+    told = event("EC2 Spot Instance Interruption Warning", instance_id=INSTANCE, instance_action="terminate")
+
+    assert InstanceEnding(INSTANCE) == decode(json.dumps(told))
+
+
+def test_sweep() -> None:
+    """The schedule's constant input."""
+    assert Sweep() == decode('{"sweep": {}}')
+
+
 @pytest.mark.parametrize(
     "told",
     [
         event(instance_id=INSTANCE, state="running"),
         event(instance_id=INSTANCE, state="shutting-down"),
-        event("EC2 Spot Instance Interruption Warning", instance_id=INSTANCE, instance_action="terminate"),
         event("EC2 Instance Rebalance Recommendation", instance_id=INSTANCE),
         event("EC2 Something New"),
     ],

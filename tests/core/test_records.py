@@ -24,7 +24,10 @@ CLASSES = [
     records.Handover,
     records.Outcome,
     records.Intent,
+    records.Seat,
+    records.Fleet,
     records.Answer,
+    records.Hunt,
 ]
 KEY = "runs/r/some.json"
 NUMBERS = st.floats(-1e12, 1e12) | st.integers(-(10**12), 10**12)
@@ -37,6 +40,16 @@ PLAIN = st.recursive(
 NAMING: dict[tuple[type, str], st.SearchStrategy[Any]] = {
     (records.Assignment, "run"): st.from_regex(keys.RUN_NAME, fullmatch=True),
     (records.Assignment, "attempt"): st.integers(1, keys.LAST_ATTEMPT),
+    (records.Seat, "fleet"): st.from_regex(keys.FLEET_ID, fullmatch=True),
+    (records.Fleet, "candidates"): st.lists(
+        st.builds(
+            keys.Member,
+            st.from_regex(keys.RUN_NAME, fullmatch=True),
+            st.integers(1, keys.LAST_ATTEMPT),
+            st.integers(0, 10**9 - 1),
+        ).map(str),
+        max_size=3,
+    ),
     (records.Base, "snapshot"): st.none()
     | st.builds(SnapshotId, st.integers(0, keys.LAST_ATTEMPT), st.integers(0, keys.LAST_SNAPSHOT)).map(str),
 }
@@ -105,7 +118,10 @@ EXAMPLES: dict[type, Any] = {
     records.Handover: records.Handover("i-1", "interrupted", 1.0, "exit code 0", 0, True, 0, None),
     records.Outcome: records.Outcome("succeeded", 1, 1.0),
     records.Intent: records.Intent("t", "r", 1, {}, 1.0),
+    records.Seat: records.Seat("f-0123456789abcdef0123", 1.0, 1.0),
+    records.Fleet: records.Fleet("t", 1.0, {}, ["r/1/0"]),
     records.Answer: records.Answer("launched", 1.0),
+    records.Hunt: records.Hunt(1, 0, 1.0, 1.0, "no capacity"),
 }
 FIELDS = [(cls, f.name, f.default is MISSING and f.default_factory is MISSING) for cls in CLASSES for f in fields(cls)]
 

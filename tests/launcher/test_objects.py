@@ -92,6 +92,29 @@ class TestPromises:
         assert 3 == len(objects.list("l/r/"))
         assert [] == objects.list("m/")
 
+    def test_put_replaces(self, objects: Objects) -> None:
+        objects.create("a/b", b"first")
+        objects.put("a/b", b"second")
+        objects.put("c", b"new")
+
+        assert (b"second", b"new") == (objects.get("a/b"), objects.get("c"))
+
+    def test_folders_are_the_next_words(self, objects: Objects) -> None:
+        """Who looks for all runs must not read the names of a million packs."""
+        for key in ("runs/b/packs/1", "runs/a/run.json", "runs/a/log/1", "runs/note", "other/c/1"):
+            objects.create(key, b"")
+
+        assert ["a", "b"] == objects.folders("runs/")
+        assert ["log"] == objects.folders("runs/a/")
+        assert [] == objects.folders("nothing/")
+
+    def test_deleting_twice_is_no_error(self, objects: Objects) -> None:
+        objects.create("a", b"")
+        objects.delete("a")
+        objects.delete("a")
+
+        assert objects.get("a") is None
+
 
 def test_create_whose_answer_was_lost_is_ours(bucket: Bucket) -> None:
     """The SDK tries again and is told "exists": what it finds is what it wrote, so it was us who wrote it."""

@@ -9,11 +9,18 @@
     runs/<run>/snapshots/<n>-<k>.json.zst     manifest, create-only; attempt 0 is the laptop's first snapshot
     runs/<run>/packs/<hash>                   content, named by its hash
     runs/<run>/outcome.json                   create-only
-    runs/<run>/cancel                         a person said stop
+    runs/<run>/attempts/<n>/ledger.json       create-only: what the run has used up through attempt n
+    runs/<run>/hunt.json                      why the run waits for a machine, replaced
+    runs/<run>/cancel                         a person, or a limit, said stop
     runs/<run>/artifacts/...                  after the end: the directory as plain objects
-    launches/<run>/<n>-<step>.json            create-only: the intent of one CreateFleet call, with its token
-    launches/<run>/<n>-<step>.answer.json     create-only: what EC2 answered to it
+    launches/<run>/<n>-<step>.json            create-only: attempt n's seat in a fleet, for one step of its hunt
+    launches/<run>/<n>-<step>.answer.json     create-only: what came of it
+    fleets/<id>.json                          create-only: one CreateFleet call that will be made, for all its members
     instances/<instance-id>.json              create-only: the assignment to (run, attempt)
+    open/<run>                                the run may need somebody; made before run.json, gone after the outcome
+    pools/<note>/<slot>/<type>@<zone>         create-only: what was learned of a pool in that stretch of time
+    prices/<region>/<type>.json               what an hour of the type costs on demand
+    launcher/<sha256>.zip                     the launcher's code
 
 Numbers in names are padded so that a listing sorts as the numbers do.
 """
@@ -28,6 +35,7 @@ from dataclasses import dataclass
 # "<run>.<attempt>.<step>.<salt>" must fit into EC2's ClientToken of 64 ASCII characters.
 RUN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
+FLEET_ID = re.compile(r"f-[0-9a-f]{20}")
 _MANIFEST = re.compile(r".*/(\d{5})-(\d{7})\.json\.zst", re.ASCII | re.DOTALL)
 PACK_NAME = re.compile(r"[0-9a-f]{64}")
 LAST_ATTEMPT = 99_999
@@ -53,6 +61,26 @@ class SnapshotId:
         return cls(int(match[1]), int(match[2]))
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Member:
+    """Step `step` (from 0) of the hunt for attempt `attempt` of a run: one seat in a fleet."""
+
+    run: str
+    attempt: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.attempt}/{self.step}"
+
+    @classmethod
+    def parse(cls, text: str) -> Member:
+        """Raises ValueError."""
+        match = re.fullmatch(rf"({RUN_NAME.pattern})/([1-9]\d{{0,4}})/(\d{{1,9}})", text, re.ASCII)
+        if match is None:
+            raise ValueError(f"not a fleet's member: {text!r}")
+        return cls(match[1], int(match[2]), int(match[3]))
+
+
 def run(name: str) -> str:
     return f"runs/{name}/"
 
@@ -67,6 +95,10 @@ def outcome(name: str) -> str:
 
 def cancel(name: str) -> str:
     return f"runs/{name}/cancel"
+
+
+def hunt(name: str) -> str:
+    return f"runs/{name}/hunt.json"
 
 
 def artifact(name: str, path: str) -> str:
@@ -95,6 +127,10 @@ def status(name: str, attempt: int) -> str:
 
 def handover(name: str, attempt: int) -> str:
     return f"{_attempt(name, attempt)}/handover.json"
+
+
+def ledger(name: str, attempt: int) -> str:
+    return f"{_attempt(name, attempt)}/ledger.json"
 
 
 def log(name: str, attempt: int) -> str:
@@ -130,7 +166,12 @@ def pack(name: str, digest: str) -> str:
 
 
 def launches(name: str, attempt: int) -> str:
+    """The prefix of the seats and answers of one hunt."""
     return f"launches/{name}/{attempt:05d}-"
+
+
+def seat(member: Member) -> str:
+    return f"{launches(member.run, member.attempt)}{member.step:04d}.json"
 
 
 def intent(name: str, attempt: int, step: int) -> str:
@@ -154,3 +195,32 @@ def answer(name: str, attempt: int, step: int) -> str:
 
 def assignment(instance: str) -> str:
     return f"instances/{instance}.json"
+
+
+def fleet(identity: str) -> str:
+    return f"fleets/{identity}.json"
+
+
+def open_runs() -> str:
+    return "open/"
+
+
+def open_run(name: str) -> str:
+    return f"open/{name}"
+
+
+def pool_notes(note: str, slot: int) -> str:
+    """The prefix of all notes of one kind in one stretch of time."""
+    return f"pools/{note}/{slot:010d}/"
+
+
+def pool_note(note: str, slot: int, instance_type: str, zone: str) -> str:
+    return f"{pool_notes(note, slot)}{instance_type}@{zone}"
+
+
+def price(region: str, instance_type: str) -> str:
+    return f"prices/{region}/{instance_type}.json"
+
+
+def launcher_code(digest: str) -> str:
+    return f"launcher/{digest}.zip"

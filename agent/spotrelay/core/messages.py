@@ -1,4 +1,4 @@
-"""What travels through the queue: resume requests of ours, and EC2's own events by way of EventBridge.
+"""What travels through the queue: resume requests and sweeps of ours, and EC2's own events by way of EventBridge.
 
 A message is a doorbell. It is delivered late, twice, out of order or never, and anybody who may write to the queue may
 write anything into it: so it carries names, never decisions, and everything acted on is read from the store.
@@ -18,6 +18,9 @@ LARGEST_BODY = 64 * 1024
 MOST_RINGS = 1_000_000
 # Not yet while shutting down: an agent that was told so is still saving, and asks for its successor itself.
 GONE_STATES = ("terminated", "stopped")
+STATE_CHANGE = "EC2 Instance State-change Notification"
+INTERRUPTION_WARNING = "EC2 Spot Instance Interruption Warning"
+_EVENTS = (STATE_CHANGE, INTERRUPTION_WARNING)
 
 
 class MessageInvalid(ValueError):
@@ -45,13 +48,25 @@ class InstanceGone:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceEnding:
+    """EC2 says that it will take an instance (spot interruption warning)."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The schedule's: look at everything once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A well-formed EC2 event that asks nothing of the launcher."""
 
     what: str
 
 
-Message = ResumeRequest | InstanceGone | Ignored
+Message = ResumeRequest | InstanceGone | InstanceEnding | Sweep | Ignored
 
 
 def decode(body: str) -> Message:
@@ -66,6 +81,8 @@ def decode(body: str) -> Message:
         raise MessageInvalid("not a JSON object")
     if "resume" in document:
         return _resume(document["resume"])
+    if "sweep" in document:
+        return Sweep()
     if document.get("source") == "aws.ec2":
         return _event(document)
     raise MessageInvalid("neither a resume request nor an EC2 event")
@@ -86,13 +103,15 @@ def _count(value: Any, name: str, low: int, high: int) -> int:
     return value
 
 
-def _event(document: dict[str, Any]) -> InstanceGone | Ignored:
+def _event(document: dict[str, Any]) -> InstanceGone | InstanceEnding | Ignored:
     kind, detail = document.get("detail-type"), document.get("detail")
     if not isinstance(kind, str) or not isinstance(detail, dict):
         raise MessageInvalid("EC2 event without detail")
-    if kind != "EC2 Instance State-change Notification":
+    if kind not in _EVENTS:
         return Ignored(kind)
-    instance, state = detail.get("instance-id"), detail.get("state")
+    instance, state = detail.get("instance-id"), detail.get("state", "")
     if not isinstance(instance, str) or not keys.INSTANCE_ID.fullmatch(instance) or not isinstance(state, str):
         raise MessageInvalid(f"EC2 event without an instance: {shown(instance)} {shown(state)}")
+    if kind == INTERRUPTION_WARNING:
+        return InstanceEnding(instance)
     return InstanceGone(instance, state) if state in GONE_STATES else Ignored(f"{kind}: {state}")

@@ -125,10 +125,44 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What EC2 said to an intent: an instance, or why there is none. `kind`: one of `launcher.ec2.Kind`.
+class Seat:
+    """An attempt takes part in fleet `fleet`. `since`: when its hunt began; `rings`: of the bell that led here."""
 
-    `rung`: without an instance, the `rings` of the bell that was rung for the next step, and `retry_at` when it is due.
+    fleet: str
+    at: float
+    since: float
+    rings: int = 0
+    predecessor_gone: bool = False
+
+    def __post_init__(self) -> None:
+        if not keys.FLEET_ID.fullmatch(self.fleet):
+            raise ValueError(f"fleet is {self.fleet!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One CreateFleet call that will be made, with this token and in exactly these words, by whoever finds it open.
+
+    `candidates`: `keys.Member`s as text. Those whose seat names this fleet are its members; their number is the
+    capacity that is asked for: the one thing about the call that the seats decide.
+    """
+
+    token: str
+    at: float
+    request: dict[str, Any]
+    candidates: list[str]
+
+    def __post_init__(self) -> None:
+        for text in self.candidates:
+            keys.Member.parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a seat: an instance, or why there is none. `kind`: one of `launcher.ec2.Kind`.
+
+    `since`: when the hunt began. `rung`: without an instance, the `rings` of the bell that was rung for the next step,
+    and `retry_at` when it is due.
     """
 
     kind: str
@@ -136,9 +170,26 @@ class Answer:
     instance: str | None = None
     instance_type: str = ""
     zone: str = ""
+    market: str = ""
     errors: list[str] = field(default_factory=list)
+    since: float = 0.0
     retry_at: float = 0.0
     rung: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """Why a run waits for a machine: what `status` tells. `person`: somebody must change something, `why` says what."""
+
+    attempt: int
+    step: int
+    since: float
+    at: float
+    why: str
+    market: str = ""
+    errors: list[str] = field(default_factory=list)
+    next_at: float = 0.0
+    person: bool = False
 
 
 def encode(record: Any) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import urllib.parse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,8 +32,20 @@ class Objects(Protocol):
         """Write it if there is none; False when there is one (with any bytes)."""
         ...
 
-    def list(self, prefix: str) -> list[str]:
+    def put(self, key: str, data: bytes) -> None:
+        """Write it, whatever there was."""
+        ...
+
+    def list(self, prefix: str) -> Sequence[str]:
         """Names that begin with `prefix`, sorted."""
+        ...
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """The next words below `prefix` (which ends in /) that have something below them, sorted, without the slash."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Gone afterwards, whether or not it was there."""
         ...
 
 
@@ -59,22 +72,36 @@ class Folder:
             return None
 
     def create(self, key: str, data: bytes) -> bool:
-        path = self._root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_name(f"{path.name}#{secrets.randbelow(10**12)}")
-        staged.write_bytes(data)
+        staged = self._stage(key, data)
         try:
-            os.link(staged, path)  # fails where a rename would replace
+            os.link(staged, self._root / key)  # fails where a rename would replace
         except FileExistsError:
             return False
         finally:
             staged.unlink()
         return True
 
-    def list(self, prefix: str) -> list[str]:
+    def put(self, key: str, data: bytes) -> None:
+        self._stage(key, data).replace(self._root / key)
+
+    def _stage(self, key: str, data: bytes) -> Path:
+        path = self._root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_name(f"{path.name}#{secrets.randbelow(10**12)}")
+        staged.write_bytes(data)
+        return staged
+
+    def list(self, prefix: str) -> Sequence[str]:
         folder = (self._root / prefix).parent if not prefix.endswith("/") else self._root / prefix
         found = (path.relative_to(self._root).as_posix() for path in folder.rglob("*") if path.is_file())
         return sorted(key for key in found if key.startswith(prefix) and "#" not in key)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        here = self._root / prefix
+        return sorted(path.name for path in here.iterdir() if path.is_dir()) if here.is_dir() else []
+
+    def delete(self, key: str) -> None:
+        (self._root / key).unlink(missing_ok=True)
 
 
 class Bucket:
@@ -102,12 +129,31 @@ class Bucket:
             raise _classified(error, key) from error
         return True
 
-    def list(self, prefix: str) -> list[str]:
+    def put(self, key: str, data: bytes) -> None:
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise _classified(error, key) from error
+
+    def list(self, prefix: str) -> Sequence[str]:
+        return [each["Key"].removeprefix(self._prefix) for each in self._pages(prefix, "Contents")]
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        found = self._pages(prefix, "CommonPrefixes", Delimiter="/")
+        return [each["Prefix"].removeprefix(self._prefix + prefix).rstrip("/") for each in found]
+
+    def delete(self, key: str) -> None:
+        try:
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise _classified(error, key) from error
+
+    def _pages(self, prefix: str, part: str, **options: str) -> Sequence[dict[str, Any]]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
+            Bucket=self._bucket, Prefix=self._prefix + prefix, **options
         )
         try:
-            return [o["Key"].removeprefix(self._prefix) for page in pages for o in page.get("Contents", [])]
+            return [each for page in pages for each in page.get(part, [])]
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise _classified(error, prefix) from error
 
