@@ -1,4 +1,4 @@
-"""The table of EC2's refusals: each row over the wire, each documented code accounted for, several pools' words weighed.
+"""The table of EC2's refusals: each row over the wire, each documented code accounted for, several pools weighed.
 
 The lists below are the sources, names alone and whole, so that a code without a row is a decision with a reason and not
 an oversight.
@@ -428,6 +428,50 @@ def test_every_action_and_class_is_used() -> None:
 
 
 # ---- What the rows promise
+
+USUAL = {
+    Class.CAPACITY: Action.ELSEWHERE,
+    Class.PRICE: Action.ELSEWHERE,
+    Class.UNSUPPORTED: Action.ELSEWHERE,
+    Class.QUOTA: Action.LATER,
+    Class.THROTTLED: Action.PACE,
+    Class.TOKEN: Action.BURNT,
+    Class.SERVER: Action.UNANSWERED,
+    Class.STATE: Action.LATER,
+    Class.ABSENT: Action.LATER,
+    Class.MISSING: Action.PERSON,
+    Class.PERMISSION: Action.PERSON,
+    Class.MALFORMED: Action.PERSON,
+}
+UNUSUAL = {
+    # What another zone has no more of, or what only its hour brings.
+    "InsufficientAddressCapacity": Action.LATER,
+    "InvalidCapacityReservationState.PendingActivation": Action.LATER,
+    # The one quota that the other market does not share.
+    "MaxSpotInstanceCountExceeded": Action.ON_DEMAND,
+    # Limits of one launch, which no waiting lifts.
+    "SecurityGroupLimitExceeded": Action.PERSON,
+    "SecurityGroupsPerInstanceLimitExceeded": Action.PERSON,
+    "SecurityGroupsPerInterfaceLimitExceeded": Action.PERSON,
+    "TagLimitExceeded": Action.PERSON,
+    "VolumeIOPSLimit": Action.PERSON,
+    # A token that is in use, and one that was never valid.
+    "PriorRequestNotComplete": Action.UNANSWERED,
+    "InvalidClientToken": Action.PERSON,
+    # What AWS or Lambda mends without anybody's doing.
+    "PendingVerification": Action.LATER,
+    "ExpiredToken": Action.LATER,
+    "ExpiredTokenException": Action.LATER,
+    "InvalidSecurity.RequestHasExpired": Action.LATER,
+    "RequestExpired": Action.LATER,
+}
+
+
+def test_each_class_has_its_action() -> None:
+    """And each exception its reason. One slip among two hundred rows would wait where a person is needed."""
+    unusual = {code: row.action for code, row in ROWS.items() if row.action is not USUAL[row.class_]}
+
+    assert UNUSUAL == unusual
 
 
 @pytest.mark.parametrize("code", [code for code, row in ROWS.items() if row.action is Action.PERSON])
