@@ -22,7 +22,15 @@
     ├── QueueError                 31   the resume request could not be posted
     ├── ClaimLost                  32   another instance owns this attempt
     ├── Unassigned                 33   nobody gave this instance a run
-    └── RunOver                    34   the run has an outcome already, was cancelled, or reached a limit
+    ├── RunOver                    34   the run has an outcome already, was cancelled, or reached a limit
+    └── StackError                 50   AWS did not do what was asked of it for the stack
+        ├── StackCredentials       51   there are none, they have expired, or AWS does not know them
+        ├── StackDenied            52   they lack a permission; the message names it
+        ├── StackRegion            53   there is none, it is not enabled, or it is not where the image or bucket is
+        ├── StackClash             54   something of that name is there, and is not ours
+        ├── StackFailed            55   CloudFormation began and could not finish; a second try begins where it can
+        ├── StackUnreachable       56   AWS does not answer, or throttles: trying again can help
+        └── StackInUse             57   instances of the stack are alive
 
 Verdicts of `spotrelay rehearse` have exit codes too (`cli/verdict.py`, 40 and up); a test holds all of them unique
 and listed in the README.
@@ -139,3 +147,35 @@ class Unassigned(SpotrelayError):
 
 class RunOver(SpotrelayError):
     exit_code = 34
+
+
+class StackError(SpotrelayError):
+    exit_code = 50
+
+
+class StackCredentials(StackError):
+    exit_code = 51
+
+
+class StackDenied(StackError):
+    exit_code = 52
+
+
+class StackRegion(StackError):
+    exit_code = 53
+
+
+class StackClash(StackError):
+    exit_code = 54
+
+
+class StackFailed(StackError):
+    exit_code = 55
+
+
+class StackUnreachable(StackError):
+    exit_code = 56
+
+
+class StackInUse(StackError):
+    exit_code = 57
