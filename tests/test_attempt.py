@@ -21,7 +21,6 @@ from spotrelay.history import History
 from spotrelay.ports import Store
 from spotrelay.snapshot import Snapshots
 from support.attempts import ME, OTHER, RUN, Doorbell, based, claimed, ended, handed_over, made
-from support.imds import eventually
 from support.processes import said, trainer
 from support.stores import failing, memory
 
@@ -453,8 +452,40 @@ async def test_hours_count_from_the_first_claim(tmp_path: Path) -> None:
     await claimed(store, 1, at=now - 7200)
     mine = made(tmp_path, store=store, number=2, wall=now, limits={"hours": 1})
     await mine.claim()
-    await eventually(mine.out_of_hours, "out of hours")
+    assert "limits.hours = 1 is reached" == mine.out_of_hours()
 
     young = made(tmp_path, store=store, number=3, wall=now, limits={"hours": 3})
     await young.claim()
-    assert not young.out_of_hours()
+    assert young.out_of_hours() is None
+
+
+async def test_work_that_a_snapshot_keeps_is_counted(tmp_path: Path) -> None:
+    """From the command's start to the newest save's, in heartbeat and hand-over. Otherwise nobody knows what is left to
+    do, and a deadline is missed or an on-demand instance paid for nothing."""
+    store = memory()
+    mine = made(tmp_path, store=store, command=["sleep", "0.3"])
+    assert 0 == mine.status("starting").kept_s
+    await mine.spawn()
+    await mine.saver.save()
+    early = mine.status("running").kept_s
+    await mine.ended()
+    await mine.save()
+    late = mine.status("saving").kept_s
+    await mine.hand_over(errored=False, notice=None)
+    handover = await History(store, RUN).handover(1)
+
+    assert handover is not None
+    assert 0 <= early < 0.3 <= late == handover.kept_s
+
+
+async def test_outcome_of_a_limit_also_says_how_the_command_took_it(tmp_path: Path) -> None:
+    """The limit first: that is what ended the run. Otherwise a checkpoint that failed hides why there was one, or the
+    limit hides that it failed."""
+    store = memory()
+    mine = made(tmp_path, store=store)
+    mine.stopped, mine.message = ev.Stopped("limit", "limits.hours = 2 is reached"), "the last save failed: full"
+    await mine.record(Result.STOPPED)
+    outcome = await History(store, RUN).outcome()
+
+    assert outcome is not None
+    assert ("limit", "limits.hours = 2 is reached; the last save failed: full") == (outcome.result, outcome.message)

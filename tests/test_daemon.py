@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.aws.store import open_store
-from spotrelay.core import keys, records
+from spotrelay.core import keys, records, spec
 from spotrelay.core.errors import SpecError
-from spotrelay.daemon import Settings, read_user_data
+from spotrelay.daemon import Arriving, Settings, read_user_data
 from spotrelay.history import History
 from spotrelay.local.imds_faults import status
 from spotrelay.local.server import ControlPlane
+from support.attempts import ME
 from support.imds import INSTANCE, one_instance
+from support.stores import Recording, memory
 
 TESTS = Path(__file__).parent
 WITHIN_S = 60.0
@@ -141,6 +144,17 @@ async def test_wrong_user_data_ends_in_the_power_off_with_its_reason(tmp_path: P
 
         assert "[relay] queue is missing" in said
         assert (tmp_path / "off").exists()
+
+
+async def test_run_that_comes_with_its_instance_can_be_found_from_its_first_byte_on(tmp_path: Path) -> None:
+    """Assignment, mark, spec: wherever this machine dies, no run is left that nobody is called for. The sweep looks at
+    marks alone, so a spec before its mark would be a run that waits for ever."""
+    store = Recording(memory())
+    settings = Settings.of({"SPOTRELAY_STATE": str(tmp_path)})
+    async with InstanceMetadata(endpoint="http://127.0.0.1:9") as metadata:
+        await Arriving(settings, metadata)._begin(store, ME, spec.from_toml(RUN, source="test"))
+
+    assert [keys.assignment(ME.instance_id), keys.open_run("demo"), keys.spec("demo")] == store.written()
 
 
 async def test_metadata_service_that_never_answers_ends_in_the_power_off(tmp_path: Path) -> None:

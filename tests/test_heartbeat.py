@@ -36,7 +36,7 @@ class Heard:
 
 @asynccontextmanager
 async def beating(
-    store: Store, *, asked: bool = False, over: Callable[[], bool] = lambda: False
+    store: Store, *, asked: bool = False, over: Callable[[], str | None] = lambda: None
 ) -> AsyncIterator[Heard]:
     """The heart of attempt 1, heard until the end of the block."""
 
@@ -146,13 +146,35 @@ async def test_cancel_is_told_once() -> None:
 
 
 async def test_run_that_is_out_of_hours_is_stopped() -> None:
-    """limits.hours holds while an attempt runs. Otherwise an on-demand run goes on for ever."""
-    late = False
-    async with beating(memory(), over=lambda: late) as heard:
+    """limits.hours holds while an attempt runs, and says so. Otherwise an on-demand run goes on for ever."""
+    limit: str | None = None
+    async with beating(memory(), over=lambda: limit) as heard:
         await some_beats(heard)
         assert [] == heard.events
-        late = True
+        limit = "limits.hours = 2 is reached"
         await eventually(lambda: bool(heard.events), "the stop")
+
+        assert [Stopped("limit", "limits.hours = 2 is reached")] == heard.events
+
+
+async def test_cancel_of_a_limit_says_which() -> None:
+    """What the launcher's sweep found out. Otherwise a person is told to have stopped what no person did."""
+    store = memory()
+    cancel = records.Cancel("limit", "limits.dollars = 40 is reached: 41.20 spent", 1.0)
+    await store.put(keys.cancel(RUN), records.encode(cancel))
+    async with beating(store) as heard:
+        await eventually(lambda: bool(heard.events), "the stop")
+
+        assert [Stopped("limit", "limits.dollars = 40 is reached: 41.20 spent")] == heard.events
+
+
+async def test_person_s_cancel_comes_before_a_limit() -> None:
+    """Who stopped a run that is out of hours as well is told that they did."""
+    store = memory()
+    await store.put(keys.cancel(RUN), b"")
+    async with beating(store, over=lambda: "limits.hours = 2 is reached") as heard:
+        await eventually(lambda: bool(heard.events), "the stop")
+        await some_beats(heard)
 
         assert [Stopped()] == heard.events
 

@@ -122,14 +122,14 @@ async def test_what_is_not_written_is_none() -> None:
     ]
 
     assert [None] * 5 == found
-    assert not await history.cancelled()
+    assert await history.cancelled() is None
 
 
 async def test_cancel_is_an_object_whatever_it_holds() -> None:
     store = memory()
     await store.put(keys.cancel(RUN), b"")
 
-    assert await History(store, RUN).cancelled()
+    assert records.Cancel() == await History(store, RUN).cancelled()
 
 
 class Model:

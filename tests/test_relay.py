@@ -373,6 +373,27 @@ async def test_person_who_stops_the_run_gets_its_checkpoint(tmp_path: Path, monk
         await said(life.output, "saved")
 
 
+async def test_limit_that_is_reached_stops_like_a_person_and_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoint, save, and an outcome that names the limit. Otherwise the money is spent and the work is lost too, or
+    somebody looks for the person who stopped it."""
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
+    store, queue = memory(), Doorbell()
+    async with living(tmp_path, store=store, queue=queue, command=shell(trainer(tmp_path))) as life:
+        await said(life.output, "ready")
+        cancel = records.Cancel("limit", "limits.dollars = 40 is reached: 41.20 spent", 1.0)
+        await store.put(keys.cancel(RUN), records.encode(cancel))
+        await life.ends()
+        outcome = await History(store, RUN).outcome()
+
+        assert outcome is not None
+        assert ("limit", "1-0") == (outcome.result, outcome.snapshot)
+        assert "limits.dollars = 40 is reached: 41.20 spent" == outcome.message
+        assert [] == queue.posts
+        await said(life.output, "saved")
+
+
 async def test_kept_instance_is_reported_as_kept(tmp_path: Path) -> None:
     """The one exception to P5 asks for it. Otherwise who wants to look at the machine finds it gone."""
     async with living(tmp_path, instance={"keep_alive": True}) as life:

@@ -85,6 +85,7 @@ class Attempt:
         self.child: children.Child | None = None
         self.end: End | None = None
         self.refusal: SpotrelayError | None = None
+        self.stopped: ev.Stopped | None = None
         self.message = ""
         self.timings: dict[str, float] = {}
         self._arrival, self._identity = arrival, identity
@@ -100,6 +101,9 @@ class Attempt:
         self.errors = 0
         self._signalled_at: float | None = None
         self._began: float | None = None
+        self._spawned_at: float | None = None
+        self._ended_at: float | None = None
+        self._kept_s = 0.0
         self._saved_bytes = 0
         self._log = structlog.get_logger()
 
@@ -196,6 +200,7 @@ class Attempt:
         except CommandError as error:
             self.end = Exited(error.exit_code)
             return self._fault(error)
+        self._spawned_at = self._clock()
         self._shipping = asyncio.create_task(self._output.run(), name="output")
         self._log.info("command.started", pid=self.child.pid, command=list(run.command))
         return ev.Spawned()
@@ -216,8 +221,9 @@ class Attempt:
         if left := self.child.processes():
             self._log.warning("command.left_behind", program=str(program), processes=left)
         self.end = await self.child.wait()
+        self._ended_at = self._clock()
         if self._signalled_at is not None:
-            self.timings["signal_to_exit_s"] = self._clock() - self._signalled_at
+            self.timings["signal_to_exit_s"] = self._ended_at - self._signalled_at
         self._log.info("command.ended", end=str(self.end), after_signal=self._signalled_at is not None)
         if self._signalled_at is not None:
             return ev.Drained() if self.clean or not self.spec.interrupt.strict_exit else self._fault(None)
@@ -308,6 +314,9 @@ class Attempt:
     def _on_saved(self, saved: Saved) -> None:
         self.newest = saved.snapshot
         self._saved_bytes = saved.new_bytes
+        if self._spawned_at is not None:
+            began = self._clock() - saved.seconds
+            self._kept_s = max(0.0, min(began, self._ended_at or began) - self._spawned_at)
 
     async def hand_over(self, *, errored: bool, notice: str | None) -> Event:
         exited = self.end.status if self.end is not None else None
@@ -325,6 +334,7 @@ class Attempt:
             timings=self.timings,
             saved_bytes=self._saved_bytes,
             restored_bytes=self._restored.bytes if self._restored else 0,
+            kept_s=self._kept_s,
         )
         await self._written(keys.handover(self.run, self.number), records.encode(handover), HANDOVER_S)
         await self._ship_output()
@@ -333,17 +343,24 @@ class Attempt:
     async def record(self, result: Result) -> Event:
         with contextlib.suppress(StoreError):  # ended before it restored anything: what there is, others saved
             self.newest = self.newest or await self.history.newest_allowed(self.number)
-        messages = {Result.STOPPED: "stopped by a person or at a limit", Result.SUCCEEDED: ""}
+        said, message = self._verdict(result)
         outcome = records.Outcome(
-            result=str(result),
+            result=said,
             attempt=self.number,
             at=self._wall(),
             exit_code=self.end.status if self.end is not None else None,
             snapshot=str(self.newest) if self.newest else None,
-            message=self.message or messages.get(result, ""),
+            message=message,
         )
         written = await self._written(keys.outcome(self.run), records.encode(outcome), PATIENCE_S)
         return ev.Recorded() if written else ev.RecordMissed()
+
+    def _verdict(self, result: Result) -> tuple[str, str]:
+        """What the outcome says. Of a run that was told to stop, at first why it was."""
+        if result is not Result.STOPPED or self.stopped is None:
+            return str(result), self.message
+        why = self.stopped.message or "stopped by a person"
+        return self.stopped.result, f"{why}; {self.message}" if self.message else why
 
     async def _written(self, key: str, data: bytes, for_s: float) -> bool:
         """Create-only; one that is there already was written by this attempt's earlier agent, and stands."""
@@ -377,11 +394,14 @@ class Attempt:
             last_save_s=last.seconds if last else None,
             last_save_bytes=last.new_bytes if last else None,
             restored_bytes=self._restored.bytes if self._restored else None,
+            kept_s=self._kept_s,
         )
 
-    def out_of_hours(self) -> bool:
+    def out_of_hours(self) -> str | None:
+        """As the outcome says it; None while there is time."""
         hours = self.spec.limits.hours
-        return bool(hours) and self._began is not None and self._wall() - self._began > hours * 3600
+        over = bool(hours) and self._began is not None and self._wall() - self._began > hours * 3600
+        return f"limits.hours = {hours:g} is reached" if over else None
 
     async def close(self) -> None:
         """Nothing runs and nothing is written after this."""

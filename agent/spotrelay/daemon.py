@@ -134,9 +134,11 @@ class Arriving:
         return self._metadata.server_now() or time.time()
 
     async def _begin(self, store: Store, identity: Identity, run_spec: spec.Spec) -> records.Assignment:
-        """The spec came with the instance: this instance is the first attempt of the run, which is written after that.
+        """The spec came with the instance: this instance is the first attempt of the run, which is written after that
+        and after the mark by which the launcher's sweep finds it.
 
-        The other way round, an instance that died in between would leave a run that nobody is called for.
+        The other way round, an instance that died in between would leave a run that nobody is called for. A mark
+        without a run says that somebody died here; the sweep takes it away.
         """
         name, data = run_spec.run.name, run_spec.encode()
         assignment, key = records.Assignment(name, 1), keys.assignment(identity.instance_id)
@@ -144,6 +146,7 @@ class Arriving:
             await patiently(lambda: store.create(key, records.encode(assignment)), what=key, for_s=BOOT_PATIENCE_S)
         except AlreadyExists:
             structlog.get_logger().info("run.again", why="this instance was booted before")
+        await patiently(lambda: store.put(keys.open_run(name), b""), what="open run", for_s=BOOT_PATIENCE_S)
         try:
             await patiently(lambda: store.create(keys.spec(name), data), what="spec", for_s=BOOT_PATIENCE_S)
         except AlreadyExists:

@@ -2,7 +2,8 @@
 
 Every beat writes status.json (who, in which phase, until when) and looks for three things: a later attempt that goes
 on without this one, the cancel object, and the run's hours. A beat that fails is logged and the next one comes: a store
-that is down neither stops the command nor fences it.
+that is down neither stops the command nor fences it. A cancel that is there comes before the hours: who wrote it knows
+why, and the outcome will say that.
 
 What fences (P1) depends on who asked. A later claim that this attempt did not ask for says that somebody took it for
 dead: its command ends at once. The claim of the successor that it did ask for is welcome, and waits for what is still
@@ -28,7 +29,7 @@ BEAT_S = 15.0
 
 
 class Heartbeat:
-    """`asked`: whether this attempt has asked for its successor. `over`: whether the run's time is."""
+    """`asked`: whether this attempt has asked for its successor. `over`: which limit of the run is reached, if any."""
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class Heartbeat:
         status: Callable[[], records.Status],
         *,
         asked: Callable[[], bool],
-        over: Callable[[], bool],
+        over: Callable[[], str | None],
     ) -> None:
         self._history, self._attempt = history, attempt
         self._status, self._asked, self._over = status, asked, over
@@ -73,8 +74,10 @@ class Heartbeat:
         found: list[Event] = []
         if await self._fenced():
             found.append(Fenced())
-        if self._over() or await self._history.cancelled():
-            found.append(Stopped())
+        if (cancel := await self._history.cancelled()) is not None:
+            found.append(Stopped(cancel.result, cancel.message))
+        elif (limit := self._over()) is not None:
+            found.append(Stopped("limit", limit))
         return found
 
     async def _fenced(self) -> bool:

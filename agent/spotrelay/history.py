@@ -59,8 +59,9 @@ class History:
     async def outcome(self) -> records.Outcome | None:
         return await self._read(records.Outcome, keys.outcome(self.run))
 
-    async def cancelled(self) -> bool:
-        return await self._get(keys.cancel(self.run)) is not None
+    async def cancelled(self) -> records.Cancel | None:
+        data = await self._get(keys.cancel(self.run))
+        return None if data is None else records.Cancel.read(data)
 
     async def _read(self, cls: type[T], key: str) -> T | None:
         data = await self._get(key)

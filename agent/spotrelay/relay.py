@@ -25,7 +25,7 @@ from spotrelay.attempt import Attempt
 from spotrelay.core import deadline
 from spotrelay.core import events as ev
 from spotrelay.core.errors import SpotrelayError
-from spotrelay.core.events import Event, Notice, Source
+from spotrelay.core.events import Event, Notice, Source, Stopped
 from spotrelay.core.lifecycle import Effect, IllegalTransition, Phase, State, step
 from spotrelay.heartbeat import Heartbeat
 
@@ -99,6 +99,8 @@ class Relay:
         except IllegalTransition as error:
             self._log.error("lifecycle.illegal", error=str(error))
             return
+        if isinstance(event, Stopped):
+            self._mine.stopped = event  # the outcome says who stopped it, and why
         self._log.info("lifecycle.step", happened=type(event).__name__, phase=str(self.state.phase))
         for effect in effects:
             await self.perform(effect)

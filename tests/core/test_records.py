@@ -23,6 +23,8 @@ CLASSES = [
     records.Status,
     records.Handover,
     records.Outcome,
+    records.Cancel,
+    records.Ledger,
     records.Intent,
     records.Seat,
     records.Fleet,
@@ -40,6 +42,7 @@ PLAIN = st.recursive(
 NAMING: dict[tuple[type, str], st.SearchStrategy[Any]] = {
     (records.Assignment, "run"): st.from_regex(keys.RUN_NAME, fullmatch=True),
     (records.Assignment, "attempt"): st.integers(1, keys.LAST_ATTEMPT),
+    (records.Cancel, "result"): st.sampled_from(["stopped", "limit"]),
     (records.Seat, "fleet"): st.from_regex(keys.FLEET_ID, fullmatch=True),
     (records.Fleet, "candidates"): st.lists(
         st.builds(
@@ -117,6 +120,8 @@ EXAMPLES: dict[type, Any] = {
     records.Status: records.Status("i-1", "running", 1.0),
     records.Handover: records.Handover("i-1", "interrupted", 1.0, "exit code 0", 0, True, 0, None),
     records.Outcome: records.Outcome("succeeded", 1, 1.0),
+    records.Cancel: records.Cancel("limit", "limits.hours = 2 is reached", 1.0),
+    records.Ledger: records.Ledger(),
     records.Intent: records.Intent("t", "r", 1, {}, 1.0),
     records.Seat: records.Seat("f-0123456789abcdef0123", 1.0, 1.0),
     records.Fleet: records.Fleet("t", 1.0, {}, ["r/1/0"]),
@@ -189,3 +194,19 @@ def test_assignment_names_a_run_and_an_attempt(run: str, attempt: int) -> None:
 @pytest.mark.parametrize("snapshot", ["", "1", "../1-1", "1-1\n", "a-b"])
 def test_base_names_a_snapshot(snapshot: str) -> None:
     refused(records.Base, json.dumps({"snapshot": snapshot, "at": 1.0, "instance": "i"}).encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0", b"please stop", b"[]", b"{}", b'{"result": "succeeded"}', b'{"result": 7}', b"[" * 50_000],
+    ids=range(8),
+)
+def test_cancel_of_any_words_is_a_person_s(data: bytes) -> None:
+    """`aws s3 cp` of a note stops the run as well. Refused, the run would go on against its owner's word."""
+    assert records.Cancel() == records.Cancel.read(data)
+
+
+def test_cancel_says_which_limit_it_was() -> None:
+    cancel = records.Cancel("limit", "limits.dollars = 40 is reached: 41.20 spent", 7.0)
+
+    assert cancel == records.Cancel.read(records.encode(cancel))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -46,15 +47,32 @@ SPECS = st.builds(
     ),
     st.builds(Save, every_s=st.floats(0, 86_400)),
     st.builds(
-        Limits, attempts=st.integers(1, 99_999), error_retries=st.integers(0, 99_999), hours=st.floats(0, 100_000)
+        Limits,
+        attempts=st.integers(1, 99_999),
+        error_retries=st.integers(0, 99_999),
+        fruitless=st.integers(0, 99_999),
+        hours=st.floats(0, 100_000),
+        dollars=st.floats(0, 10_000_000),
     ),
     st.builds(
-        Instance,
+        lambda plan, **fields: Instance(**fields, **plan),
         types=st.lists(st.sampled_from(["g5.xlarge", "m5d.24xlarge", "u-6tb1.metal", "c5.metal-24xl"])).map(tuple),
         market=st.sampled_from(MARKETS),
+        plan=st.fixed_dictionaries(
+            {"on_demand": st.just("never") | st.from_regex(r"after [0-9]{1,6}[smh]", fullmatch=True)}
+        )
+        | st.fixed_dictionaries(
+            {
+                "on_demand": st.just("finish_by"),
+                "finish_by": st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.isoformat()),
+                "work_hours": st.floats(0, 100_000, exclude_min=True),
+            }
+        ),
         keep_alive=st.booleans(),
     ),
 )
+# Fields that mean something together only.
+PLAN = {"on_demand": "finish_by", "finish_by": "2030-12-01T08:00:00Z", "work_hours": 6}
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -114,7 +132,8 @@ def test_remedy_that_an_error_offers_is_itself_right(table: str, name: str) -> N
     example = tomllib.loads(FIELDS[table][name].example)
 
     assert [name] == list(example)
-    spec.parse(with_field(table, name, example[name]), source="run.toml")
+    fields = {**GOOD.get(table, {}), **(PLAN if name in ("finish_by", "work_hours") else {}), **example}
+    spec.parse({**GOOD, table: fields}, source="run.toml")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +142,36 @@ def test_remedy_that_an_error_offers_is_itself_right(table: str, name: str) -> N
 )
 def test_directory_has_one_spelling(written: str, meant: str) -> None:
     assert meant == spec.parse(with_field("run", "directory", written), source="s").run.directory
+
+
+@pytest.mark.parametrize(
+    ("written", "after_s"),
+    [("never", None), ("after 0s", 0), ("after 90s", 90), ("after 30m", 1800), ("after 2h", 7200), ("finish_by", None)],
+)
+def test_patience_for_spot_is_read_in_seconds(written: str, after_s: float | None) -> None:
+    """A person writes 30m. Read as 30 seconds, it would cost an on-demand instance each time."""
+    plan = PLAN if written == "finish_by" else {"on_demand": written}
+
+    assert after_s == spec.parse({**GOOD, "instance": plan}, source="s").instance.on_demand_after_s
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'finish_by = "2030-12-01T08:00:00Z"',
+        'finish_by = "2030-12-01 09:00:00+01:00"',
+        'finish_by = "2030-11-30T22:00:00.000-10:00"',
+        "finish_by = 2030-12-01T08:00:00Z",
+        "finish_by = 2030-12-01 09:00:00+01:00",
+    ],
+)
+def test_moment_is_the_same_however_it_is_written(written: str) -> None:
+    """As TOML's own or as text, in any zone; run.json keeps it as text. An hour off is an hour too late."""
+    head = '[run]\nname = "r"\ncommand = ["true"]\ndirectory = "/job"\n[instance]\non_demand = "finish_by"\n'
+    parsed = spec.from_toml(f"{head}work_hours = 6\n{written}\n", source="run.toml")
+
+    assert 1922342400.0 == parsed.instance.finish_at
+    assert parsed == spec.from_json(parsed.encode(), source="run.json")
 
 
 # --- what is wrong is told
@@ -179,9 +228,41 @@ def test_missing_field_is_told(name: str) -> None:
         ("save", "every_s", [-1, 86_401, True, "300", float("nan"), float("inf"), None, 10**5000, -(10**400)]),
         ("limits", "attempts", [0, -1, 100_000, 1.0, 1.5, True, "7", float("nan"), 10**5000]),
         ("limits", "error_retries", [-1, 100_000, 0.0, False]),
+        ("limits", "fruitless", [-1, 100_000, 1.0, True, "5"]),
         ("limits", "hours", [-1, 100_001, float("nan"), float("inf"), False, "2h"]),
+        ("limits", "dollars", [-1, 10_000_001, float("nan"), float("inf"), True, "40", "$40"]),
         ("instance", "types", ["g5.xlarge", ["g5"], ["G5.xlarge"], ["g5.xlarge "], [7], ["*.large"]]),
         ("instance", "market", ["Spot", "ondemand", "", True, ["spot"]]),
+        (
+            "instance",
+            "on_demand",
+            *[
+                [
+                    "",
+                    "always",
+                    "after",
+                    "after 30",
+                    "after 30 m",
+                    "after -1s",
+                    "after 1d",
+                    "after 1e3s",
+                    "30m",
+                    0,
+                    None,
+                    [],
+                ]
+            ],
+        ),
+        (
+            "instance",
+            "finish_by",
+            [
+                *["", "tomorrow", "2030-12-01", "08:00:00Z", "2030-12-01T08:00:00", "2030-12-01T08:00Z", 1922342400],
+                *["2030-13-01T08:00:00Z", "2030-02-30T08:00:00Z", "2030-12-01T08:00:60Z", "2030-12-01T08:00:00+99:00"],
+                *[date(2030, 12, 1), datetime(2030, 12, 1, 8), None, [], "2030-12-01T08:00:00Z\n"],
+            ],
+        ),
+        ("instance", "work_hours", [-1, 100_001, float("nan"), True, "6", "6h"]),
         ("instance", "keep_alive", [0, "yes", None]),
     ],
 )
@@ -193,6 +274,37 @@ def test_wrong_value_is_told_with_its_place_and_remedy(table: str, name: str, va
         assert problem.startswith(f"run.toml: [{table}] {name} "), value
         assert problem.endswith(f" — set {FIELDS[table][name].example}"), value
         assert len(problem) < 300, value
+
+
+@pytest.mark.parametrize(
+    ("instance", "told"),
+    [
+        (
+            {"on_demand": "finish_by"},
+            [
+                'finish_by is needed for on_demand = "finish_by" — set finish_by = "2030-12-01T08:00:00Z"',
+                'work_hours is needed for on_demand = "finish_by" — set work_hours = 6',
+            ],
+        ),
+        (
+            {**PLAN, "work_hours": 0},
+            ['work_hours is needed for on_demand = "finish_by" — set work_hours = 6'],
+        ),
+        (
+            {**PLAN, "on_demand": "after 30m"},
+            [
+                'finish_by is heeded by no policy — set on_demand = "finish_by"',
+                'work_hours is heeded by no policy — set on_demand = "finish_by"',
+            ],
+        ),
+        ({"work_hours": 6}, ['work_hours is heeded by no policy — set on_demand = "finish_by"']),
+    ],
+)
+def test_fields_that_need_each_other_are_told(instance: dict[str, Any], told: list[str]) -> None:
+    """A deadline without the hours of work says nothing, and one that no policy heeds is missed in silence."""
+    found = problems(lambda: spec.parse({**GOOD, "instance": instance}, source="run.toml"))
+
+    assert [f"run.toml: [instance] {each}" for each in told] == list(found)
 
 
 def test_every_field_has_wrong_values_above() -> None:

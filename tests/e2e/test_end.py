@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from spotrelay.core import keys, records
 from spotrelay.local.instances import State
 from support.story import NOTICE_S, Stage, stage, until
 
@@ -23,6 +25,22 @@ async def test_run_that_a_person_stops_is_asked_to_save_and_kept(tmp_path: Path)
         await cloud.quiet()
 
         assert [(1, "start"), (1, "exit-0")] == [(attempt, what) for attempt, what, _ in story.journal()]
+        assert (outcome.snapshot or "").startswith("1-")
+
+
+async def test_run_that_reaches_a_limit_is_asked_to_save_and_kept(tmp_path: Path) -> None:
+    """As a person's stop, but the outcome names the limit. Otherwise what was paid for is lost with the last dollar."""
+    async with stage(tmp_path) as cloud:
+        story = await cloud.begin("holds-always", save={"every_s": 0})
+        instance = await story.ready(1)
+        cancel = records.Cancel("limit", "limits.dollars = 40 is reached: 41.20 spent", time.time())
+        await cloud.store.put(keys.cancel(story.run), records.encode(cancel))
+        cloud.rebalance(instance)
+        outcome = await story.ends("limit")
+        await cloud.quiet()
+
+        assert [(1, "start"), (1, "exit-0")] == [(attempt, what) for attempt, what, _ in story.journal()]
+        assert cancel.message == outcome.message
         assert (outcome.snapshot or "").startswith("1-")
 
 

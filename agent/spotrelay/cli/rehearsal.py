@@ -99,6 +99,7 @@ class Rehearsal:
         store = self._history.store
         snapshots = Snapshots(store, RUN, self._plan.directory, exclude=run_spec.run.exclude)
         await snapshots.save(SnapshotId(0, 0), progress=self._tell_saved)
+        await store.put(keys.open_run(RUN), b"")
         await store.create(keys.spec(RUN), run_spec.encode())
         cloud.plane.sqs.queue(QUEUE).send(ResumeRequest(RUN, 1).encode())
         self._tell("launching")

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 Check = Callable[[Any], Any]
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_AFTER = re.compile(r"after (\d{1,6})([smh])", re.ASCII)
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+# RFC 3339, whose zone is not optional: half a day earlier or later is what a deadline is about.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 # Enough to recognise what one wrote; a body of a megabyte would bury the problems beside it.
 _SHOWN = 80
 
@@ -124,3 +129,32 @@ def command(value: Any) -> tuple[str, ...]:
     if not words[0]:
         raise Wrong("begins with an empty word")
     return words
+
+
+def policy(value: Any) -> str:
+    """When a run on spot may take an on-demand instance."""
+    if value not in ("never", "finish_by") and (not isinstance(value, str) or after_s(value) is None):
+        raise Wrong(f"is neither never, nor after a time like 90s, 30m or 2h, nor finish_by: {shown(value)}")
+    return str(value)
+
+
+def after_s(policy: str) -> float | None:
+    match = _AFTER.fullmatch(policy)
+    return int(match[1]) * _UNITS_S[match[2]] if match else None
+
+
+def moment(value: Any) -> str:
+    """A moment as text, RFC 3339. TOML has moments of its own, JSON has none."""
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+        raise Wrong(f"is not a moment with its time zone: {shown(value)}")
+    try:
+        unix(value)
+    except (ValueError, OverflowError):
+        raise Wrong(f"is no day or time that there is: {shown(value)}") from None
+    return value
+
+
+def unix(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

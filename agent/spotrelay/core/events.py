@@ -66,7 +66,10 @@ class Fenced(Event):
 
 @dataclass(frozen=True, slots=True)
 class Stopped(Event):
-    """A person cancelled the run, or it reached a limit while running."""
+    """The run shall end: a person cancelled it (`result` stopped), or it reached a limit (limit)."""
+
+    result: str = "stopped"
+    message: str = ""
 
 
 # --- from the way in

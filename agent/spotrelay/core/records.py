@@ -65,7 +65,8 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The heartbeat. `gone_at`: when the instance will be taken, once that is known."""
+    """The heartbeat. `gone_at`: when the instance will be taken, once that is known. `kept_s`: how long the command had
+    worked here when the newest snapshot was begun: what the run has from this attempt whatever happens now."""
 
     instance: str
     phase: str
@@ -75,6 +76,7 @@ class Status:
     last_save_s: float | None = None
     last_save_bytes: int | None = None
     restored_bytes: int | None = None
+    kept_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Handover:
 
     `reason`: interrupted, or error. `ended`: how the command ended ("exit 0", "signal 9"), None when it never ran.
     `clean`: it ended, after our signal, with a code that the spec calls clean. `errors`: failures in a row so far.
+    `kept_s`: seconds of the command's work here that `snapshot` keeps.
     """
 
     instance: str
@@ -98,6 +101,7 @@ class Handover:
     timings: dict[str, float] = field(default_factory=dict)
     saved_bytes: int = 0
     restored_bytes: int = 0
+    kept_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,47 @@ class Outcome:
     exit_code: int | None = None
     snapshot: str | None = None
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Why a run shall end: a person said so (stopped), or a limit is reached (limit) and `message` says which."""
+
+    result: str = "stopped"
+    message: str = ""
+    at: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.result not in ("stopped", "limit"):
+            raise ValueError(f"result is {self.result!r}")
+
+    @classmethod
+    def read(cls, data: bytes) -> Cancel:
+        """An empty object, or one of any words, is a person's: whoever puts it there wants the run to stop."""
+        try:
+            return decode(cls, data, key="cancel")
+        except RecordInvalid:
+            return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a run has used up from its beginning through attempt `attempt`; 0: before the first.
+
+    `at`: the end of that attempt. `began`: the first claim. `worked_s`: seconds of the command's work that snapshots
+    keep. `machine_s`, `dollars`: of its instances; `unpriced_s`: seconds among them that nobody knew a price for.
+    `fruitless`: attempts in a row that ended without notice and left no snapshot. `errors`: failures in a row.
+    """
+
+    attempt: int = 0
+    at: float = 0.0
+    began: float = 0.0
+    worked_s: float = 0.0
+    machine_s: float = 0.0
+    dollars: float = 0.0
+    unpriced_s: float = 0.0
+    fruitless: int = 0
+    errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,6 +20,7 @@ from spotrelay.core.errors import SpecError
 
 SIGNALS = ("TERM", "INT", "USR1", "USR2", "HUP", "QUIT")
 MARKETS = ("spot", "on-demand")
+FINISH_BY = "finish_by"
 VERSION = 1
 # What /etc/passwd can hold between two colons; whether there is such a user, the instance finds out.
 _USER = re.compile(r"[^\s:/]{1,255}")
@@ -57,11 +58,18 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """[limits]: what ends a run that does not end by itself."""
+    """[limits]: what ends a run that does not end by itself.
+
+    Two of them know a crash loop. `error_retries` counts failures that the agent sees and hands over: the command ended
+    with an error. `fruitless` counts attempts that left nothing, not even that word: the machine died under them, or
+    they could not begin.
+    """
 
     attempts: int = 100
     error_retries: int = 0
+    fruitless: int = 5
     hours: float = 0.0
+    dollars: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,20 @@ class Instance:
 
     types: tuple[str, ...] = ()
     market: str = "spot"
+    on_demand: str = "never"
+    finish_by: str | None = None
+    work_hours: float = 0.0
     keep_alive: bool = False
+
+    @property
+    def on_demand_after_s(self) -> float | None:
+        """How long a hunt goes without on-demand instances; None where it is not time that brings them."""
+        return checks.after_s(self.on_demand)
+
+    @property
+    def finish_at(self) -> float | None:
+        """`finish_by` in unix seconds."""
+        return None if self.finish_by is None else checks.unix(self.finish_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +197,22 @@ FIELDS: dict[str, dict[str, Field]] = {
         "error_retries": Field(
             checks.number(0, keys.LAST_ATTEMPT, whole=True),
             "error_retries = 0",
-            "How many failures in a row of the command itself are tried again.",
+            "How many failures in a row of the command itself are tried again. Machines that die are no failures of "
+            "it: see fruitless.",
+        ),
+        "fruitless": Field(
+            checks.number(0, keys.LAST_ATTEMPT, whole=True),
+            "fruitless = 5",
+            "So many attempts in a row that ended without notice and left no snapshot end the run: a crash loop of the "
+            "machine (out of memory, a driver) or of its beginning, where error_retries sees none. 0: no limit.",
         ),
         "hours": Field(checks.number(0, 100_000), "hours = 48", "Hours since the run began; 0: no limit."),
+        "dollars": Field(
+            checks.number(0, 10_000_000),
+            "dollars = 40",
+            "US dollars for instances, at EC2's spot prices and list prices; disks and traffic are not counted. Looked "
+            "at every few minutes. 0: no limit.",
+        ),
     },
     "instance": {
         "types": Field(
@@ -187,6 +221,20 @@ FIELDS: dict[str, dict[str, Field]] = {
             "Instance types, any of which will do.",
         ),
         "market": Field(checks.one_of(MARKETS), 'market = "spot"', "spot or on-demand."),
+        "on_demand": Field(
+            checks.policy,
+            'on_demand = "after 30m"',
+            "When a run on spot may take an on-demand instance: never; after 90s, 30m, 2h… without spot capacity, "
+            "each time anew; finish_by: once that can no longer be met otherwise.",
+        ),
+        "finish_by": Field(
+            checks.moment,
+            'finish_by = "2030-12-01T08:00:00Z"',
+            'When the run should be finished; with on_demand = "finish_by" and work_hours.',
+        ),
+        "work_hours": Field(
+            checks.number(0, 100_000), "work_hours = 6", "How many hours the run takes where nothing interrupts it."
+        ),
         "keep_alive": Field(
             checks.flag, "keep_alive = false", "true: leave the instance running at the end. It costs."
         ),
@@ -208,6 +256,8 @@ def parse(document: Any, *, source: str) -> Spec:
     if version != VERSION or not isinstance(version, int) or isinstance(version, bool):
         problems.append(f"{source}: version {checks.shown(version)} is not known — this spotrelay reads {VERSION}")
     tables = {table: _table(document.get(table, {}), table, source, problems) for table in FIELDS}
+    if not any(problem.startswith(f"{source}: [instance]") for problem in problems):
+        problems += [f"{source}: [instance] {problem}" for problem in _together(Instance(**tables["instance"]))]
     if problems:
         raise SpecError(problems)
     return Spec(**{table: _TABLES[table](**values) for table, values in tables.items()})
@@ -231,6 +281,19 @@ def _table(given: Any, table: str, source: str, problems: list[str]) -> dict[str
         except checks.Wrong as wrong:
             problems.append(f"{source}: [{table}] {name} {wrong} — set {spec_field.example}")
     return values
+
+
+def _together(instance: Instance) -> Iterator[str]:
+    """What is wrong between the fields of [instance]. A deadline that nobody would heed is told, not ignored."""
+    examples = FIELDS["instance"]
+    if instance.on_demand != FINISH_BY:
+        for name in ("finish_by", "work_hours"):
+            if getattr(instance, name):
+                yield f'{name} is heeded by no policy — set on_demand = "{FINISH_BY}"'
+        return
+    for name in ("finish_by", "work_hours"):
+        if not getattr(instance, name):
+            yield f'{name} is needed for on_demand = "{FINISH_BY}" — set {examples[name].example}'
 
 
 def from_toml(text: str | bytes, *, source: str) -> Spec:
