@@ -33,7 +33,7 @@ from spotrelay.core.keys import SnapshotId
 from spotrelay.core.lifecycle import Phase
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.history import History
-from spotrelay.local.cloud import DEAD_LETTERS, QUEUE, TEMPLATE, Computer, Image, LocalCloud
+from spotrelay.local.cloud import Computer, Image, LocalCloud
 from spotrelay.local.instances import State
 from spotrelay.local.machine import isolation
 from spotrelay.ports import Store
@@ -107,7 +107,7 @@ class Stage(LocalCloud):
     def boot(self, user_data: str) -> str:
         """A person launches the image by hand. The instance."""
         order = {
-            "LaunchTemplate": {"LaunchTemplateName": TEMPLATE},
+            "LaunchTemplate": dict(self.provision.template),
             "UserData": base64.b64encode(user_data.encode()).decode(),
             "InstanceType": "m5.large",
             "MinCount": 1,
@@ -116,12 +116,13 @@ class Stage(LocalCloud):
         return str(self.plane.ec2.call("RunInstances", order)["Instances"][0]["InstanceId"])
 
     def ring(self, run: str, attempt: int) -> None:
-        self.plane.sqs.queue(QUEUE).send(ResumeRequest(run, attempt).encode())
+        self.plane.sqs.queue(self.provision.queue).send(ResumeRequest(run, attempt).encode())
 
     async def quiet(self) -> None:
         """No message is left, in no queue, and none was given up."""
-        await until(lambda: self.plane.sqs.queue(QUEUE).counts() == (0, 0, 0), what="the queue is empty")
-        assert (0, 0, 0) == self.plane.sqs.queue(DEAD_LETTERS).counts(), self.launcher_log()
+        requests, dead = map(self.plane.sqs.queue, (self.provision.queue, self.provision.dead_letters))
+        await until(lambda: requests.counts() == (0, 0, 0), what="the queue is empty")
+        assert (0, 0, 0) == dead.counts(), self.launcher_log()
 
     def launcher_log(self) -> str:
         log = self.folder / "launcher.log"

@@ -1,6 +1,6 @@
 """The whole cloud in a folder: what a run needs of AWS, on one computer, reached over the wire like the real one.
 
-    the stack           queue, dead-letter queue, launch template, EventBridge rule, function: made on entering
+    the stack           queues, launch template, EventBridge rules, function (`provision.py`)
     EC2                 an instance that the launcher creates becomes a `Machine` with the agent on it
     the weather         `interrupt`, `rebalance` and `vanish` do to an instance what EC2 does
 
@@ -14,9 +14,7 @@ The agent, the launcher and their adapters are the real ones; what stands in for
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -29,16 +27,14 @@ from spotrelay.local import image
 from spotrelay.local.imds import MetadataService
 from spotrelay.local.imds_documents import InstanceDocuments
 from spotrelay.local.instances import Instance, Reason
-from spotrelay.local.lambda_runtime import Function, Settings
+from spotrelay.local.lambda_runtime import Function
 from spotrelay.local.machine import Machine, OutsideWrite
+from spotrelay.local.provision import QUEUE, Provision, by_hand
 from spotrelay.local.pump import Pump
 from spotrelay.local.server import ControlPlane
 
-QUEUE, DEAD_LETTERS, TEMPLATE = "spotrelay", "spotrelay-dead", "spotrelay"
-IMAGE, PROFILE = "ami-0abcdef1234567890", "arn:aws:iam::123456789012:instance-profile/spotrelay-agent"
-# The launcher's work takes tenths of a second here. AWS demands visibility >= timeout and advises six times that; a
-# rehearsal does not want to wait for a crashed launcher that long.
-FUNCTION_TIMEOUT_S, VISIBILITY_S = 10, 20
+__all__ = ["QUEUE", "Computer", "Image", "LocalCloud"]
+
 # What EC2 grants an operating system to shut down before it cuts the power ("minutes", says its documentation).
 SHUTDOWN_S = 30.0
 
@@ -71,7 +67,10 @@ class Image:
 
 
 class LocalCloud:
-    """`changed` is called, on the loop, whenever an instance came or went. Used as an async context manager."""
+    """`changed` is called, on the loop, whenever an instance came or went. Used as an async context manager.
+
+    `provision`: what is run on; None has it made by hand. Its queues and template are then already on `plane`.
+    """
 
     def __init__(
         self,
@@ -82,14 +81,16 @@ class LocalCloud:
         store_endpoint: str | None = None,
         instance_types: tuple[str, ...] = ("m6i.large", "m5.large", "c6i.large"),
         seed: int = 0,
+        plane: ControlPlane | None = None,
+        provision: Provision | None = None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder, self.baked = folder, baked
         self.store_url = store_url or (folder / "store").as_uri()
-        self.plane = ControlPlane(seed=seed)
+        self.plane = plane or ControlPlane(seed=seed)
         self.imds = MetadataService()
         self.computers: dict[str, Computer] = {}
-        self.queue_url = ""
+        self._provision = provision
         self._store_endpoint, self._types, self._changed = store_endpoint, instance_types, changed
         self._function: Function | None = None
         self._pump: Pump | None = None
@@ -104,17 +105,8 @@ class LocalCloud:
             await asyncio.gather(self.plane.start(), self.imds.start())
             self.plane.ec2.instances.on_launch = self._launched
             self.plane.ec2.instances.on_terminate = self._terminate
-            self._provide()
-            self._function = self._deploy()
-            # Half a second that passes while the first snapshot is made; whoever invokes first waits for the rest.
-            self._run(self._function.start(), "function")
-            self._pump = Pump(
-                endpoint=self.plane.endpoint,
-                queue_url=self.queue_url,
-                queue_arn=f"arn:aws:sqs:{self.plane.region}:{self.plane.account}:{QUEUE}",
-                function=self._function,
-            )
-            self._pump.start()
+            self._provision = self._provision or self._by_hand()
+            self._deploy(self._provision)
         except BaseException:
             await self.close()
             raise
@@ -141,46 +133,40 @@ class LocalCloud:
 
     # --- the stack
 
-    def _provide(self) -> None:
-        """What a stack would hold, made by the simulator's own hands."""
-        sqs, ec2 = self.plane.sqs, self.plane.ec2
-        sqs.create_queue({"QueueName": DEAD_LETTERS})
-        arn = f"arn:aws:sqs:{self.plane.region}:{self.plane.account}:{DEAD_LETTERS}"
-        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 5})
-        attributes = {"VisibilityTimeout": str(VISIBILITY_S), "RedrivePolicy": redrive}
-        self.queue_url = sqs.create_queue({"QueueName": QUEUE, "Attributes": attributes})["QueueUrl"]
-        ec2.templates.create({"LaunchTemplateName": TEMPLATE, "LaunchTemplateData": self._launch_template()})
-        states = {"state": ["terminated", "stopped"]}
-        pattern = {"source": ["aws.ec2"], "detail-type": ["EC2 Instance State-change Notification"], "detail": states}
-        self.plane.events.route(pattern, QUEUE)
+    @property
+    def provision(self) -> Provision:
+        assert self._provision is not None, "the cloud is not there yet"
+        return self._provision
 
-    def _launch_template(self) -> dict[str, object]:
-        user_data = f'[relay]\nstore = "{self.store_url}"\nqueue = "{self.queue_url}"\n'
-        return {
-            "ImageId": IMAGE,
-            "IamInstanceProfile": {"Arn": PROFILE},
-            "UserData": base64.b64encode(user_data.encode()).decode(),
-            "InstanceInitiatedShutdownBehavior": "terminate",
-            "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-        }
+    @property
+    def queue_url(self) -> str:
+        return self.provision.queue_url
 
-    def _deploy(self) -> Function:
-        environment = {
-            "AWS_ACCESS_KEY_ID": "ASIALOCALCLOUD000000",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_ENDPOINT_URL": self.plane.endpoint,
-            "SPOTRELAY_STORE": self.store_url,
-            "SPOTRELAY_QUEUE_URL": self.queue_url,
-            "SPOTRELAY_LAUNCH_TEMPLATE": f"{TEMPLATE}:1",
-            "SPOTRELAY_ZONES": f"{self.plane.region}a,{self.plane.region}b,{self.plane.region}c",
-            "SPOTRELAY_TYPES": ",".join(self._types),
-            "SPOTRELAY_RETRY_S": "1",
-            **({"AWS_ENDPOINT_URL_S3": self._store_endpoint} if self._store_endpoint else {}),
-        }
-        settings = Settings(
-            "spotrelay.launcher.handler.handle", environment, timeout_s=FUNCTION_TIMEOUT_S, region=self.plane.region
+    def _by_hand(self) -> Provision:
+        return by_hand(
+            self.plane,
+            store_url=self.store_url,
+            store_endpoint=self._store_endpoint,
+            types=self._types,
+            files=self.baked.function,
         )
-        return Function(self.folder / "lambda", self.baked.function, settings, log=self.folder / "launcher.log")
+
+    def _deploy(self, given: Provision) -> None:
+        log = self.folder / "launcher.log"
+        self._function = Function(self.folder / "lambda", given.files, given.function, log=log)
+        # Half a second that passes while the first snapshot is made; whoever invokes first waits for the rest.
+        self._run(self._function.start(), "function")
+        self._pump = Pump(
+            endpoint=given.endpoint,
+            queue_url=given.queue_url,
+            queue_arn=f"arn:aws:sqs:{self.plane.region}:{self.plane.account}:{given.queue}",
+            function=self._function,
+            region=self.plane.region,
+            pollers=given.pollers,
+            batch=given.batch,
+            keys=given.keys,
+        )
+        self._pump.start()
 
     # --- instances
 
@@ -201,6 +187,7 @@ class LocalCloud:
             user_data=instance.user_data,
             tags=instance.tags,
             launched=time.time(),
+            credentials=await self.provision.instance_keys(instance),
         )
         imds = self.imds.add(documents)
         try:
@@ -238,13 +225,14 @@ class LocalCloud:
 
     def machine_environment(self, computer: Computer, imds: str) -> dict[str, str]:
         """What the unit file is in the image: how the agent finds its surroundings."""
+        given = self.provision
         return {
             **({} if self.baked.isolated else {"TMPDIR": str(self._own_tmp(computer))}),
             "SPOTRELAY_IMDS": imds,
-            "SPOTRELAY_ENDPOINT": self.plane.endpoint,
+            "SPOTRELAY_ENDPOINT": given.endpoint,
             "SPOTRELAY_STATE": str(computer.state),
             "SPOTRELAY_POWEROFF": "",  # the machine is off when its agent ends
-            **({"SPOTRELAY_ENDPOINT_S3": self._store_endpoint} if self._store_endpoint else {}),
+            **({"SPOTRELAY_ENDPOINT_S3": given.store_endpoint} if given.store_endpoint else {}),
         }
 
     def _own_tmp(self, computer: Computer) -> Path:

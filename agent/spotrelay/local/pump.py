@@ -22,13 +22,13 @@ import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from spotrelay.local.imds_documents import Credentials
 from spotrelay.local.lambda_runtime import Invocation
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
     from types_boto3_sqs.type_defs import DeleteMessageBatchRequestEntryTypeDef, MessageTypeDef
 
-_BATCH = 10
 # The shortest long poll. Lambda's is 20 s; but a thread in a poll cannot be called back, and `close` waits for it.
 _POLL_S = 1
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
@@ -42,7 +42,8 @@ class Invocable(Protocol):
 
 
 class Pump:
-    """Runs from `start` to `close`; `pollers` batches at a time."""
+    """Runs from `start` to `close`; `pollers` batches at a time, of up to `batch` messages. `keys`: the function's
+    role's, as Lambda polls with them."""
 
     def __init__(
         self,
@@ -53,9 +54,12 @@ class Pump:
         function: Invocable,
         region: str = "us-east-1",
         pollers: int = 1,
+        batch: int = 10,
+        keys: Credentials | None = None,
     ) -> None:
         self._endpoint, self._queue_url, self._queue_arn = endpoint, queue_url, queue_arn
         self._function, self._region, self._pollers = function, region, pollers
+        self._batch, self._keys = batch, keys or Credentials()
         self._threads = ThreadPoolExecutor(pollers, thread_name_prefix="pump")
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -115,8 +119,9 @@ class Pump:
             "sqs",
             region_name=self._region,
             endpoint_url=self._endpoint,
-            aws_access_key_id="pump",
-            aws_secret_access_key="pump",
+            aws_access_key_id=self._keys.access_key,
+            aws_secret_access_key=self._keys.secret_key,
+            aws_session_token=self._keys.session_token,
             config=Config(connect_timeout=2, read_timeout=_POLL_S + 10, retries={"total_max_attempts": 1}),
         )
         return client
@@ -124,7 +129,7 @@ class Pump:
     def _receive(self, client: SQSClient) -> list[MessageTypeDef]:
         answer = client.receive_message(
             QueueUrl=self._queue_url,
-            MaxNumberOfMessages=_BATCH,
+            MaxNumberOfMessages=self._batch,
             WaitTimeSeconds=_POLL_S,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
