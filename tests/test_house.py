@@ -34,8 +34,9 @@ MAY_IMPORT = {
     "local": {"core"},
     # spotrelay.bundle says what goes into the launcher's zip; `ability` is where the house files it.
     "stack": {"core", "ability"},
+    "doctor": {"core"},
     "daemon": {"core", "ports", "ability", "relay", "aws"},
-    "cli": {"core", "ports", "ability", "relay", "aws", "daemon", "local", "stack"},
+    "cli": {"core", "ports", "ability", "relay", "aws", "daemon", "local", "stack", "doctor"},
 }
 WHY_NOT_FROM = {
     "spotrelay": "whoever imports one module, the Lambda above all, must not pay for the others",
@@ -43,6 +44,7 @@ WHY_NOT_FROM = {
     "ports": "a port says what is meant; what it is made of is the adapters' business",
     "launcher": "its zip is a copy of core and launcher: anything else is missing in the Lambda",
     "local": "the local cloud knows what AWS knows; with our own code in it, a rehearsal would confirm our mistakes",
+    "doctor": "it looks at what is there, as AWS tells it: with the code that made it, it would share its mistakes",
     "stack": "the stack is what a person makes once; what runs in it later, or before, is nothing that it may need",
     "aws": "an adapter fulfils the ports and decides nothing: what it imports of the agent, it could decide by",
 }
@@ -50,6 +52,7 @@ WHY_NOT_INTO = {
     "aws": "which cloud it is, entry points choose alone; so tests and rehearsals can choose another",
     "local": "the local cloud is reached over the wire, so that every rehearsal runs the real adapters",
     "launcher": "the launcher runs elsewhere, without our wheels: the queue and the store are the way to it",
+    "doctor": "an examination is for a person: what runs by itself finds out by doing",
     "stack": "only a person makes and removes a stack: nothing that runs by itself has those permissions",
     "relay": "the relay uses the abilities; an ability that knew the relay could not be tested without it",
     "cli": "nothing stands on the command line: it is one of several ways in",

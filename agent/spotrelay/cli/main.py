@@ -10,6 +10,9 @@ import typer
 from rich.console import Console
 
 import spotrelay
+from spotrelay.cli.doctor import doctor
+from spotrelay.cli.deploy import deploy
+from spotrelay.cli.destroy import destroy
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.core.errors import SpotrelayError
 
@@ -23,6 +26,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(rehearse)
+app.command()(deploy)
+app.command()(destroy)
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:

@@ -23,14 +23,15 @@
     ├── ClaimLost                  32   another instance owns this attempt
     ├── Unassigned                 33   nobody gave this instance a run
     ├── RunOver                    34   the run has an outcome already, was cancelled, or reached a limit
-    └── StackError                 50   AWS did not do what was asked of it for the stack
-        ├── StackCredentials       51   there are none, they have expired, or AWS does not know them
-        ├── StackDenied            52   they lack a permission; the message names it
-        ├── StackRegion            53   there is none, it is not enabled, or it is not where the image or bucket is
-        ├── StackClash             54   something of that name is there, and is not ours
-        ├── StackFailed            55   CloudFormation began and could not finish; a second try begins where it can
-        ├── StackUnreachable       56   AWS does not answer, or throttles: trying again can help
-        └── StackInUse             57   instances of the stack are alive
+    ├── StackError                 50   AWS did not do what was asked of it for the stack
+    │   ├── StackCredentials       51   there are none, they have expired, or AWS does not know them
+    │   ├── StackDenied            52   they lack a permission; the message names it
+    │   ├── StackRegion            53   there is none, it is not enabled, or it is not where the image or bucket is
+    │   ├── StackClash             54   something of that name is there, and is not ours
+    │   ├── StackFailed            55   CloudFormation began and could not finish; a second try begins where it can
+    │   ├── StackUnreachable       56   AWS does not answer, or throttles: trying again can help
+    │   └── StackInUse             57   instances of the stack are alive
+    └── Unwell                     60   `spotrelay doctor` found a problem; its remedy stands beside it
 
 Verdicts of `spotrelay rehearse` have exit codes too (`cli/verdict.py`, 40 and up); a test holds all of them unique
 and listed in the README.
@@ -179,3 +180,9 @@ class StackUnreachable(StackError):
 
 class StackInUse(StackError):
     exit_code = 57
+
+
+class Unwell(SpotrelayError):
+    """The examination's report has been printed; this is what a script sees of it."""
+
+    exit_code = 60
