@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 
 import spotrelay
-from spotrelay.cli.doctor import doctor
 from spotrelay.cli.deploy import deploy
 from spotrelay.cli.destroy import destroy
+from spotrelay.cli.doctor import doctor
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.core.errors import SpotrelayError
 

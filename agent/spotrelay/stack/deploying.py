@@ -1,0 +1,217 @@
+"""From whatever stands there to a working stack. A second try begins where the first one ended.
+
+nothing            made in two steps: all but the launcher, its code into the bucket, the launcher
+half made          deleted, then as above. Nothing in it ever worked, and a bucket that was not made whole is empty
+under way          waited for: a deployment that was interrupted here goes on there
+stuck              its undoing is taken up again, then as below
+whole              updated; where nothing differs, nothing is done
+not ours           left alone: StackClash
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import spotrelay
+from spotrelay.core.errors import StackClash, StackFailed, UsageError
+from spotrelay.stack import changes, code, ground, template
+from spotrelay.stack.account import Account
+from spotrelay.stack.changes import Plan
+from spotrelay.stack.progress import Event, Following
+from spotrelay.stack.refusals import told
+from spotrelay.stack.standing import GONE, STUCK, Standing, look
+
+# Each step of healing leaves another state behind. More than this, and it goes in a circle.
+MOST_STEPS = 6
+MADE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person asked for. Empty or None: as it is, and at first a default."""
+
+    stack: str
+    image: str | None = None
+    types: list[str] = field(default_factory=list)
+    zones: list[str] = field(default_factory=list)
+    email: str | None = None
+    bucket: str | None = None
+    volume_gib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who is told what happens. `approve`: may what this plan loses be lost?"""
+
+    phase: Callable[[str], None]
+    event: Callable[[Event], None]
+    plan: Callable[[Plan], None]
+    approve: Callable[[Plan], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """`changes`: all that were made, in both steps."""
+
+    standing: Standing
+    changes: tuple[changes.Change, ...]
+    approved: bool = True
+
+
+class Deployment:
+    """One use."""
+
+    def __init__(self, account: Account, wishes: Wishes, audience: Audience) -> None:
+        self._account, self._wishes, self._audience = account, wishes, audience
+        self._code = code.packed()
+
+    def run(self) -> Deployed:
+        """Raises StackError, UsageError."""
+        self._account.number()
+        standing = self._heal()
+        values = self._values(standing)
+        self._service_roles(standing)
+        made: tuple[changes.Change, ...] = ()
+        bucket = values.get(template.BUCKET) or (standing.bucket if standing else None)
+        if not bucket:
+            standing, made = self._make({**values, template.LAUNCHER_ZIP: ""}, standing)
+            bucket = standing.bucket
+        if not bucket:
+            raise StackFailed("the stack names no bucket", next_step="`spotrelay destroy`, then deploy anew")
+        self._upload(bucket)
+        plan = self._plan(values, standing)
+        if plan.losses and not self._audience.approve(plan):
+            changes.discard(self._account, plan)
+            assert standing is not None, "what is not there cannot lose"
+            return Deployed(standing, made, approved=False)
+        standing, more = self._perform(plan, standing)
+        return Deployed(standing, (*made, *more))
+
+    def rehearse(self) -> Plan | None:
+        """What `run` would change in a whole stack; None where there is none. Changes nothing."""
+        self._account.number()
+        standing = look(self._account, self._wishes.stack)
+        if standing is None or standing.half_made or standing.under_way or standing.status in STUCK:
+            return None
+        self._must_be_ours(standing)
+        plan = self._plan(self._values(standing), standing)
+        changes.discard(self._account, plan)
+        return plan
+
+    def _heal(self) -> Standing | None:
+        """None, or a stack that can be updated."""
+        for _ in range(MOST_STEPS):
+            standing = look(self._account, self._wishes.stack)
+            if standing is None:
+                return None
+            # A shell that awaits its first change set may have no tags yet. There is nothing in it.
+            if standing.status != "REVIEW_IN_PROGRESS":
+                self._must_be_ours(standing)
+            if standing.under_way:
+                self._audience.phase(f"{standing.name} is {standing.status}: waiting for it")
+                self._follow(standing.id)
+            elif standing.half_made:
+                self._remove(standing)
+            elif standing.status in STUCK:
+                self._take_back(standing)
+            else:
+                return standing
+        raise StackFailed(
+            f"{self._wishes.stack} does not come to rest", next_step="look at its events in the CloudFormation console"
+        )
+
+    def _must_be_ours(self, standing: Standing) -> None:
+        if not standing.ours:
+            raise StackClash(
+                f"there is a stack {standing.name} in {self._account.region}, and spotrelay did not make it",
+                next_step="choose another name by --stack-name",
+            )
+
+    def _remove(self, standing: Standing) -> None:
+        self._audience.phase(f"{standing.name} is {standing.status}: removing it, to begin anew")
+        following = Following(self._account, standing.id)
+        with told("remove the half-made stack", self._account.place):
+            self._account.cloudformation.delete_stack(StackName=standing.id)
+        after = following.until_settled(self._audience.event)
+        if after.status != GONE:
+            raise following.failure(after)
+
+    def _take_back(self, standing: Standing) -> None:
+        self._audience.phase(f"{standing.name} is {standing.status}: taking its update back")
+        following = Following(self._account, standing.id)
+        with told("take the failed update back", self._account.place):
+            self._account.cloudformation.continue_update_rollback(StackName=standing.id)
+        after = following.until_settled(self._audience.event)
+        if after.status in STUCK:
+            failed = following.failure(after)
+            raise StackFailed(
+                failed.what,
+                next_step="mend what it names, or give it up: `aws cloudformation continue-update-rollback "
+                f"--stack-name {standing.name} --resources-to-skip …`; then deploy again",
+            )
+
+    def _values(self, standing: Standing | None) -> dict[str, str]:
+        """Of the template's parameters, those that this deployment sets."""
+        wishes, values = self._wishes, {template.VERSION: spotrelay.__version__}
+        values[template.LAUNCHER_ZIP] = code.key_of(self._code)
+        first = standing is None
+        if first and not wishes.image:
+            raise UsageError("--image is missing", next_step="give the image with the agent in it: --image ami-…")
+        values |= self._machines(standing.parameters if standing else {})
+        if wishes.zones or first:
+            values[template.ZONES] = ",".join(ground.zones(self._account, wishes.zones))
+        if wishes.volume_gib is not None:
+            values[template.VOLUME_GIB] = str(wishes.volume_gib)
+        if wishes.email is not None:
+            values[template.EMAIL] = wishes.email
+        if wishes.bucket and wishes.bucket != (standing.bucket if standing else None):
+            values[template.BUCKET] = wishes.bucket
+        return values
+
+    def _machines(self, before: dict[str, str]) -> dict[str, str]:
+        """Image and types, where either is given: they have to fit each other."""
+        wishes = self._wishes
+        if not wishes.image and not wishes.types:
+            return {}
+        image = ground.image(self._account, wishes.image or before[template.IMAGE])
+        kept = [] if wishes.types else before.get(template.TYPES, "").split(",")
+        types = list(filter(None, kept)) or ground.types(self._account, wishes.types, image.architecture)
+        ground.must_fit(self._account, types, image)
+        return {
+            template.IMAGE: image.id,
+            template.ROOT_DEVICE: image.root_device,
+            template.TYPES: ",".join(types),
+        }
+
+    def _service_roles(self, standing: Standing | None) -> None:
+        if standing is None:
+            for problem in ground.make_service_roles(self._account):
+                self._audience.phase(problem)
+
+    def _upload(self, bucket: str) -> None:
+        if code.upload(self._account, bucket, self._code):
+            self._audience.phase(f"put the launcher's code into {bucket} ({len(self._code) / 1000:.0f} kB)")
+
+    def _plan(self, values: dict[str, str], standing: Standing | None) -> Plan:
+        plan = changes.propose(self._account, self._wishes.stack, values, standing)
+        self._audience.plan(plan)
+        return plan
+
+    def _make(self, values: dict[str, str], standing: Standing | None) -> tuple[Standing, tuple[changes.Change, ...]]:
+        self._audience.phase(f"making {self._wishes.stack} in {self._account.region}")
+        return self._perform(self._plan(values, standing), standing)
+
+    def _perform(self, plan: Plan, standing: Standing | None) -> tuple[Standing, tuple[changes.Change, ...]]:
+        if plan.change_set is None:
+            assert standing is not None, "only what is there can have nothing to change"
+            return standing, ()
+        following = Following(self._account, plan.stack_id)
+        changes.begin(self._account, plan)
+        after = following.until_settled(self._audience.event)
+        if after.status not in MADE:
+            raise following.failure(after)
+        return replace(after), plan.changes
+
+    def _follow(self, stack_id: str) -> None:
+        Following(self._account, stack_id).until_settled(self._audience.event)

@@ -1,0 +1,26 @@
+"""The template's text, and the names of its parameters.
+
+The text goes to AWS as it is. Nothing here parses YAML: that would be a wheel, for CloudFormation's own dialect of it.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+# Of `TemplateBody`. More would have to be uploaded first, to a bucket that a first deployment has not got.
+LARGEST = 51_200
+
+VERSION = "Version"
+LAUNCHER_ZIP = "LauncherZip"
+IMAGE = "ImageId"
+ROOT_DEVICE = "RootDevice"
+VOLUME_GIB = "VolumeGiB"
+TYPES = "Types"
+ZONES = "Zones"
+BUCKET = "ExistingBucket"
+EMAIL = "AlarmEmail"
+PARAMETERS = (VERSION, LAUNCHER_ZIP, IMAGE, ROOT_DEVICE, VOLUME_GIB, TYPES, ZONES, BUCKET, EMAIL)
+
+
+def text() -> str:
+    return resources.files("spotrelay.stack").joinpath("template.yaml").read_text(encoding="utf-8")
