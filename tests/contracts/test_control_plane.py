@@ -197,6 +197,54 @@ async def test_tags_are_put_on_a_running_instance(clients: Clients):
     ]
 
 
+async def test_filters_narrow_together_and_find_nothing_without_error(clients: Clients):
+    """By id, tag and state; an id that nobody has is no error in a filter."""
+    kept, ended = [await clients.run(TagSpecifications=tagged(run=clients.name)) for _ in range(2)]
+    await clients.ec2.terminate_instances(InstanceIds=[ended["InstanceId"]])
+    ids = {"Name": "instance-id", "Values": [kept["InstanceId"], ended["InstanceId"], "i-0123456789abcdef0"]}
+    tag = {"Name": "tag:run", "Values": [clients.name, "nobody"]}
+    alive = {"Name": "instance-state-name", "Values": ["pending", "running"]}
+
+    async def found(*filters: dict[str, Any]) -> set[str]:
+        return {each["InstanceId"] for each in await clients.find(Filters=list(filters))}
+
+    assert {kept["InstanceId"], ended["InstanceId"]} == await found(ids) == await found(ids, tag)
+    assert {kept["InstanceId"]} == await found(ids, alive) == await found(tag, alive)
+    assert set() == await found({"Name": "instance-id", "Values": ["i-0123456789abcdef0"]})
+    assert set() == await found(tag, {"Name": "instance-type", "Values": ["r5.large"]})
+
+
+async def test_pages_of_instances_are_disjoint(clients: Clients):
+    """And together they are everything."""
+    answer = await clients.ec2.run_instances(
+        ImageId=IMAGE, InstanceType="m5.large", MinCount=12, MaxCount=12, TagSpecifications=tagged(run=clients.name)
+    )
+    filters = [{"Name": "tag:run", "Values": [clients.name]}]
+    seen, token = [], {}
+    while True:
+        page = await clients.ec2.describe_instances(Filters=filters, MaxResults=5, **token)
+        seen += [each["InstanceId"] for reservation in page["Reservations"] for each in reservation["Instances"]]
+        if not page.get("NextToken"):
+            break
+        token = {"NextToken": page["NextToken"]}
+
+    assert {each["InstanceId"] for each in answer["Instances"]} == set(seen)
+    assert 12 == len(seen)
+
+
+async def test_a_running_instance_passes_its_checks(clients: Clients):
+    """Found by id among the running ones; one that has ended is not shown."""
+    kept, ended = [await clients.run() for _ in range(2)]
+    both = [kept["InstanceId"], ended["InstanceId"]]
+    await clients.ec2.terminate_instances(InstanceIds=[ended["InstanceId"]])
+
+    async def statuses() -> list[tuple[str, str]]:
+        shown = (await clients.ec2.describe_instance_status(InstanceIds=both))["InstanceStatuses"]
+        return [(each["InstanceId"], each["InstanceState"]["Name"]) for each in shown]
+
+    await eventually([(kept["InstanceId"], "running")], statuses)
+
+
 async def test_ec2_refuses_with_the_same_codes(clients: Clients):
     """And the same status, by which SDKs decide whether to try again."""
     unknown = "i-0123456789abcdef0"

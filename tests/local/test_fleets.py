@@ -83,6 +83,43 @@ async def test_one_call_serves_several_requests_over_several_pools():
         assert 4 == len(set(started(answer)))
 
 
+async def test_a_fleet_that_is_partly_fulfilled_has_instances_and_errors():
+    """In one answer: each pool gives what it has and says that it had no more. Otherwise a launcher that reads either
+    list alone would lose machines, or take eleven members for served where seven are."""
+    async with cloud() as here:
+        pools = here.plane.ec2.pools
+        pools.drain()
+        for kind, room in (("c5.large", 4), ("m5.large", 3), ("r5.large", 0)):
+            pools.set_capacity(kind, "us-east-1a", room)
+        asked = [(kind, "a") for kind in ("c5.large", "m5.large", "r5.large", "c6i.large")]
+        answer = await here.ec2.create_fleet(**fleet(await here.template(), *asked, count=11))
+
+        assert {"c5.large": 4, "m5.large": 3} == {
+            each["InstanceType"]: len(each["InstanceIds"]) for each in answer["Instances"]
+        }
+        assert {
+            "c5.large": "InsufficientInstanceCapacity",
+            "m5.large": "InsufficientInstanceCapacity",
+            "c6i.large": "InsufficientInstanceCapacity",
+            "r5.large": "UnfulfillableCapacity",
+        } == {
+            error["LaunchTemplateAndOverrides"]["Overrides"]["InstanceType"]: error["ErrorCode"]
+            for error in answer["Errors"]
+        }
+        assert 7 == len(await here.states())
+
+
+async def test_a_quota_can_cut_a_fleet_short():
+    """It starts what the quota admits, and the rest is refused by its own code. Otherwise `some started` would be taken
+    for want of capacity, and other pools be asked for ever."""
+    async with cloud() as here:
+        here.plane.ec2.pools.quota[Market.SPOT] = 6
+        asked = fleet(await here.template(), ("c5.large", "a"), ("m5.large", "a"), count=5)
+        answer = await here.ec2.create_fleet(**asked)
+
+        assert (3, ["MaxSpotInstanceCountExceeded"] * 2) == (len(started(answer)), codes(answer))
+
+
 async def test_a_type_that_the_zone_does_not_offer_costs_a_try():
     """It has a code of its own, and appears beside the instance that did start. Otherwise a launcher that reads errors
     before instances would not be found out."""

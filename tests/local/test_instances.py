@@ -81,6 +81,41 @@ async def test_terminating_tells_the_hypervisor_once():
         assert ["pending", "running", "shutting-down", "terminated"] == story(here)
 
 
+async def test_terminating_is_all_or_nothing_and_may_be_repeated():
+    """With an id that is not known none is ended; what has ended already is no error, and named once. Otherwise one
+    forgotten orphan would keep all the others alive."""
+    async with cloud() as here:
+        ids = [each["InstanceId"] for each in await here.run(MinCount=3, MaxCount=3)]
+        unknown = await refusal(here.ec2.terminate_instances(InstanceIds=[*ids, "i-00000000000000000"]))
+        untouched = set((await here.states()).values())
+        await here.ec2.terminate_instances(InstanceIds=ids[:1])
+        answer = await here.ec2.terminate_instances(InstanceIds=[*ids, ids[0]])
+        too_many = here.ec2.terminate_instances(InstanceIds=[f"i-{number:017x}" for number in range(1001)])
+
+        assert ("InvalidInstanceID.NotFound", {"running"}) == (unknown, untouched)
+        assert [
+            (ids[0], "terminated", "terminated"),
+            (ids[1], "running", "shutting-down"),
+            (ids[2], "running", "shutting-down"),
+        ] == [
+            (each["InstanceId"], each["PreviousState"]["Name"], each["CurrentState"]["Name"])
+            for each in answer["TerminatingInstances"]
+        ]
+        assert "InvalidParameterValue" == await refusal(too_many)
+
+
+async def test_an_instance_that_is_forgotten_is_not_known_to_terminate():
+    """An hour after its end. Otherwise a late repetition would work here and be refused there."""
+    async with cloud() as here:
+        [instance] = await here.run()
+        await here.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+        here.clock.advance(3600)
+
+        assert "InvalidInstanceID.NotFound" == await refusal(
+            here.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+        )
+
+
 async def test_without_a_hypervisor_instances_live_and_die_by_themselves():
     """After `boot_s` and `shutdown_s` of the clock. Otherwise tests of the launcher would need machines."""
     async with cloud() as here:
@@ -234,7 +269,7 @@ async def test_a_warning_and_a_recommendation_are_announced():
                 {"instance-id": identity, "instance-action": "terminate"},
             ),
         ] == [(event["detail-type"], event["resources"], event["detail"]) for event in here.plane.events.history[1:]]
-        assert ("marked-for-termination", "active") == (request["Status"]["Code"], request["State"])
+        assert ("instance-terminated-no-capacity", "closed") == (request["Status"]["Code"], request["State"])
         assert {identity: "pending"} == await here.states()
 
 

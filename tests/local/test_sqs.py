@@ -253,6 +253,43 @@ async def test_duplicates_are_injected_and_stand_for_themselves():
         assert [] == await receive(here, url)
 
 
+async def test_a_message_can_come_as_several_copies():
+    """Up to as many as said, each to be deleted by itself. Otherwise "at least once" would mean twice at most."""
+    async with cloud(seed=7) as here:
+        url = await here.queue()
+        queue = here.plane.sqs.queue("requests")
+        queue.duplicates, queue.most_copies = 1.0, 4
+        sent = [f"{number:02d}" for number in range(20)]
+        await send(here, url, *sent)
+        deliveries: Counter[str] = Counter()
+        while received := await receive(here, url):
+            deliveries.update(bodies(received))
+            for message in received:
+                await here.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+        assert set(sent) == set(deliveries)
+        assert {2, 3, 4, 5} == set(deliveries.values())
+
+
+async def test_disorder_is_injected_and_survives_a_change_of_mind():
+    """An ordered queue gives first what an unordered one had begun to deal. Otherwise a storm that calms down would
+    lose what was on the table."""
+    async with cloud(seed=3) as here:
+        url = await here.queue()
+        queue = here.plane.sqs.queue("requests")
+        queue.unordered = True
+        sent = [f"{number:02d}" for number in range(25)]
+        await send(here, url, *sent[:15])
+        dealt = bodies(await receive(here, url))
+        queue.unordered = False
+        await send(here, url, *sent[15:])
+        rest = bodies(await receive(here, url)) + bodies(await receive(here, url))
+
+        assert sent == sorted(dealt + rest)
+        assert set(sent[:15]) == set(dealt) | set(rest[:5])
+        assert sent[15:] == rest[5:]
+
+
 async def test_disorder_is_injected_and_loses_nothing():
     """The order is not that of sending, and every message comes once. Otherwise late requests would go untested."""
     async with cloud(seed=3) as here:

@@ -57,6 +57,18 @@ class Cloud:
         asked = {"ImageId": IMAGE, "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1, **params}
         return (await self.ec2.run_instances(**asked))["Instances"]
 
+    async def find(self, *ids: str, **filters: list[str]) -> list[dict[str, Any]]:
+        """The instances that DescribeInstances shows; `_` for `-` in filter names."""
+        params: dict[str, Any] = {"InstanceIds": list(ids)} if ids else {}
+        if filters:
+            params["Filters"] = [{"Name": name.replace("_", "-"), "Values": each} for name, each in filters.items()]
+        answer = await self.ec2.describe_instances(**params)
+        return [each for reservation in answer["Reservations"] for each in reservation["Instances"]]
+
+    async def spot_requests(self, **filters: list[str]) -> list[dict[str, Any]]:
+        wanted = [{"Name": name.replace("_", "-"), "Values": each} for name, each in filters.items()]
+        return (await self.ec2.describe_spot_instance_requests(Filters=wanted))["SpotInstanceRequests"]
+
     async def states(self) -> dict[str, str]:
         """Of every instance that Describe shows."""
         answer = await self.ec2.describe_instances()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from spotrelay.local.clock import Clock
-from spotrelay.local.listings import Field, page, select
+from spotrelay.local.listings import Field, Wanted, page, select
 from spotrelay.local.pools import Pools
 from spotrelay.local.wire import AwsError
 
@@ -78,29 +80,32 @@ class Catalogue:
         return {"InstanceTypeOfferings": shown, **more}
 
     def spot_price_history(self, params: Params) -> Result:
-        """Every change since `StartTime`, and the price that held then; newest first."""
+        """Every change from `StartTime` to `EndTime`, and the price that held at the start; newest first."""
         since = _unix(params.get("StartTime"), 0.0)
-        until = _unix(params.get("EndTime"), self._clock.now())
+        until = min(_unix(params.get("EndTime"), self._clock.now()), self._clock.now())
         filters = list(params.get("Filters", ()))
         for parameter, name in (("ProductDescriptions", "product-description"), ("InstanceTypes", "instance-type")):
             if parameter in params:
                 filters.append({"Name": name, "Values": params[parameter]})
         if "AvailabilityZone" in params:
             filters.append({"Name": "availability-zone", "Values": [params["AvailabilityZone"]]})
+        wanted = Wanted(filters, PRICE_FIELDS)
+        # A pool's rows pass or fail together, so one of them is asked.
+        pools = [(kind, zone) for kind in self._pools.types for zone in self._pools.zones_of(kind)]
         rows = [
             _price(kind, zone, *change)
-            for kind in self._pools.types
-            for zone in self._pools.zones_of(kind)
+            for kind, zone in pools
+            if wanted.passes(_price(kind, zone, 0.0, 0.0))
             for change in _between(self._pools.spot_prices(kind, zone), since, until)
         ]
         rows.sort(key=lambda row: -row["Timestamp"])
-        shown, more = page(select(rows, filters, PRICE_FIELDS), params, least=1)
+        shown, more = page(rows, params, least=1)
         return {"SpotPriceHistory": shown, **more}
 
 
 def _between(changes: list[tuple[float, float]], since: float, until: float) -> list[tuple[float, float]]:
-    held = [change for change in changes if change[0] <= since][-1:]
-    return held + [change for change in changes if since < change[0] <= until]
+    first = max(0, bisect_right(changes, (since, inf)) - 1)
+    return changes[first : bisect_right(changes, (until, inf))]
 
 
 def _price(kind: str, zone: str, at: float, dollars: float) -> Result:

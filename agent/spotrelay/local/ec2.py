@@ -16,20 +16,25 @@ from spotrelay.local.clock import Clock
 from spotrelay.local.events import EventBus
 from spotrelay.local.fleets import PARAMS as FLEET_PARAMS
 from spotrelay.local.fleets import Fleets
-from spotrelay.local.instances import Instance, Instances, Reason, State, show
+from spotrelay.local.instances import Instance, Instances, Reason, show
 from spotrelay.local.launch_templates import LaunchTemplates
 from spotrelay.local.launches import Launches
-from spotrelay.local.listings import Field, page, select
+from spotrelay.local.listings import Field, Wanted, page_on, position
 from spotrelay.local.orders import LAUNCH_DATA, refuse_others
 from spotrelay.local.pools import Market, Pools
-from spotrelay.local.tags import as_dict, as_list, check_all
+from spotrelay.local.spot_requests import Cause
+from spotrelay.local.statuses import Statuses
+from spotrelay.local.tags import as_dict, check_all
 from spotrelay.local.throttle import Throttle
 from spotrelay.local.tokens import Tokens
+from spotrelay.local.weather import Weather
 from spotrelay.local.wire import AwsError
 
 Params = Mapping[str, Any]
 Result = dict[str, Any]
 PAGED = {"Filters", "MaxResults", "NextToken"}
+# Documented for TerminateInstances; which code refuses more is assumed.
+MOST_TERMINATED = 1000
 TEMPLATE = {"ClientToken", "LaunchTemplateData", "LaunchTemplateName", "VersionDescription"}
 
 INSTANCE_FIELDS: Mapping[str, Field] = {
@@ -44,22 +49,19 @@ INSTANCE_FIELDS: Mapping[str, Field] = {
     "spot-instance-request-id": lambda instance: [instance.spot_request],
     "subnet-id": lambda instance: [instance.subnet],
 }
-SPOT_FIELDS: Mapping[str, Field] = {
-    "instance-id": lambda instance: [instance.id],
-    "spot-instance-request-id": lambda instance: [instance.spot_request],
-    "state": lambda instance: [_spot_state(instance)],
-    "status-code": lambda instance: [instance.spot_status],
-}
 
 
 class Ec2:
-    """One account in one region. Parts for tests to turn: `pools`, `instances`, `launches`, `fleets`, `throttle`."""
+    """One account in one region. Parts for tests to turn: `pools`, `weather`, `instances`, `statuses`, `launches`,
+    `fleets`, `throttle`."""
 
     def __init__(
         self, clock: Clock, rng: Random, events: EventBus, account: str, region: str, *, throttle: bool
     ) -> None:
         self.pools = Pools(clock, region)
+        self.weather = Weather(clock, rng, self.pools)
         self.instances = Instances(clock, self.pools, events)
+        self.statuses = Statuses(clock, self.instances)
         self.throttle = Throttle(clock, enabled=throttle)
         self.templates = LaunchTemplates(clock, rng, account)
         self.tokens = Tokens()
@@ -78,8 +80,9 @@ class Ec2:
             "CreateTags": (self.create_tags, {"Resources", "Tags"}),
             "DescribeAvailabilityZones": (catalogue.availability_zones, {"Filters", "ZoneNames"}),
             "DescribeInstanceTypeOfferings": (catalogue.instance_type_offerings, PAGED | {"LocationType"}),
+            "DescribeInstanceStatus": (self.statuses.describe, PAGED | {"IncludeAllInstances", "InstanceIds"}),
             "DescribeInstances": (self.describe_instances, PAGED | {"InstanceIds"}),
-            "DescribeSpotInstanceRequests": (self.describe_spot_instance_requests, PAGED | {"SpotInstanceRequestIds"}),
+            "DescribeSpotInstanceRequests": (self.instances.spot_requests.describe, PAGED | {"SpotInstanceRequestIds"}),
             "DescribeSpotPriceHistory": (
                 catalogue.spot_price_history,
                 PAGED | {"AvailabilityZone", "EndTime", "InstanceTypes", "ProductDescriptions", "StartTime"},
@@ -118,18 +121,26 @@ class Ec2:
         return use.answer
 
     def create_tags(self, params: Params) -> Result:
-        tags = as_dict(params["Tags"])
-        instances = [self.instances.get(identity) for identity in params["Resources"]]
+        """On instances and spot requests; all or, when one is not known, none."""
+        tags, requests = as_dict(params["Tags"]), self.instances.spot_requests
+        resources = params["Resources"]
+        instances = [self.instances.get(each) for each in resources if not each.startswith("sir-")]
+        spot = [requests.get(each) for each in resources if each.startswith("sir-")]
         for instance in instances:
             in_metadata = instance.metadata_options["InstanceMetadataTags"] == "enabled"
             check_all(instance.tags | tags, in_metadata=in_metadata)
         for instance in instances:
-            instance.tags |= tags
+            self.instances.tag(instance, tags)
+        for request in spot:
+            requests.tag(request, tags)
         return {}
 
     def terminate_instances(self, params: Params) -> Result:
-        """All or, when one is not known, none."""
-        instances = [self.instances.get(identity) for identity in params["InstanceIds"]]
+        """All or, when one is not known, none. Ending again what has ended succeeds."""
+        identities = list(dict.fromkeys(params["InstanceIds"]))
+        if len(identities) > MOST_TERMINATED:
+            raise AwsError("InvalidParameterValue", f"At most {MOST_TERMINATED} instance IDs can be specified.")
+        instances = [self.instances.get(identity) for identity in identities]
         self.throttle.resources("TerminateInstances", len(instances))
         changes = []
         for instance in instances:
@@ -146,9 +157,12 @@ class Ec2:
         if wanted and "MaxResults" in params:
             message = "The parameter instancesSet cannot be used with the parameter maxResults"
             raise AwsError("InvalidParameterCombination", message)
-        rows = [self.instances.get(identity) for identity in wanted] if wanted else self.instances.visible()
-        rows = select(rows, params.get("Filters", ()), INSTANCE_FIELDS, lambda instance: instance.tags)
-        shown, more = page(rows, params)
+        filters = Wanted(params.get("Filters", ()), INSTANCE_FIELDS, lambda instance: instance.tags)
+        if wanted:
+            chosen = [self.instances.get(identity) for identity in dict.fromkeys(wanted)]
+            return {"Reservations": self._by_reservation([each for each in chosen if filters.passes(each)])}
+        rows = self.instances.after(position(params), filters.exact())
+        shown, more = page_on(filter(filters.passes, rows), params)
         return {"Reservations": self._by_reservation(shown), **more}
 
     def _by_reservation(self, instances: Collection[Instance]) -> list[Result]:
@@ -158,17 +172,6 @@ class Ec2:
             reservation = reservations.setdefault(instance.reservation, fresh)
             reservation["Instances"].append(show(instance, self.pools.vpc))
         return list(reservations.values())
-
-    def describe_spot_instance_requests(self, params: Params) -> Result:
-        wanted = params.get("SpotInstanceRequestIds")
-        rows = [instance for instance in self.instances.visible() if instance.market is Market.SPOT]
-        if wanted:
-            rows = [instance for instance in rows if instance.spot_request in wanted]
-            if missing := sorted(set(wanted) - {instance.spot_request for instance in rows}):
-                message = f"The spot instance request ID '{missing[0]}' does not exist"
-                raise AwsError("InvalidSpotInstanceRequestID.NotFound", message)
-        shown, more = page(select(rows, params.get("Filters", ()), SPOT_FIELDS), params)
-        return {"SpotInstanceRequests": [_spot_request(instance) for instance in shown], **more}
 
     # ---- for the hypervisor
 
@@ -180,12 +183,19 @@ class Ec2:
         instance = self.instances.known(identity)
         self._events.rebalance_recommendation(identity, instance.zone)
 
-    def interrupt_warning(self, identity: str, action: str = "terminate", at: float | None = None) -> None:
+    def interrupt_warning(
+        self, identity: str, action: str = "terminate", at: float | None = None, cause: Cause = "capacity"
+    ) -> None:
         """EC2 will take the instance at `at` (unix seconds). It is only said here: the hypervisor takes it."""
         instance = self.instances.known(identity)
-        instance.spot_status = f"marked-for-{'termination' if action == 'terminate' else action}"
         instance.interrupt_at = at
+        self.instances.spot_requests.marked(identity, action, cause)
         self._events.interruption_warning(identity, instance.zone, action)
+
+    def instance_spared(self, identity: str) -> None:
+        """EC2 announced that it would take the instance, and does not."""
+        self.instances.known(identity).interrupt_at = None
+        self.instances.spot_requests.spared(identity)
 
     def instance_shutting_down(self, identity: str, reason: Reason) -> None:
         """It has begun to end, and its operating system is being stopped."""
@@ -194,24 +204,3 @@ class Ec2:
     def instance_gone(self, identity: str, reason: Reason) -> None:
         """The machine is no more, with or without a word before."""
         self.instances.gone(identity, reason)
-
-
-def _spot_state(instance: Instance) -> str:
-    return "closed" if instance.state is State.TERMINATED else "active"
-
-
-def _spot_request(instance: Instance) -> Result:
-    return {
-        "SpotInstanceRequestId": instance.spot_request,
-        "InstanceId": instance.id,
-        "CreateTime": instance.launched_at,
-        "State": _spot_state(instance),
-        "Status": {"Code": instance.spot_status, "UpdateTime": instance.ended_at or instance.launched_at},
-        "Type": "one-time",
-        "InstanceInterruptionBehavior": "terminate",
-        "LaunchedAvailabilityZone": instance.zone,
-        "ProductDescription": "Linux/UNIX",
-        "SpotPrice": f"{instance.price:.6f}",
-        "LaunchSpecification": {"ImageId": instance.image, "InstanceType": instance.type},
-        "Tags": as_list({}),
-    }

@@ -1,23 +1,26 @@
-"""EC2's events, shaped as EventBridge delivers them, and the rules that take them to queues.
+"""EC2's events, shaped as EventBridge delivers them, and the rules that take them to queues, or a constant at a rate.
 
 EventBridge promises best effort: an event may come late, twice or never, and a queue that is gone swallows it without a
 word. `loss`, `doubling` and `latency_s` make each of these happen. What was emitted stays in `history`, for assertions.
 
 A pattern is the part of EventBridge's language that rules on EC2 events need: a tree of lists of literals, of
 {"prefix": ...} and of {"anything-but": [...]}. Anything else is refused when the rule is made, not ignored.
+
+A schedule is a rule with a rate and a constant input. EventBridge's rates are whole minutes; a rehearsal does not want
+to wait for one, so any number of seconds goes here.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from spotrelay.local.clock import Clock
+from spotrelay.local.clock import Clock, Timer
 from spotrelay.local.sqs import Sqs
 from spotrelay.local.wire import AwsError
 
@@ -29,6 +32,30 @@ Pattern = Mapping[str, Any]
 class Rule:
     pattern: Pattern
     queue: str
+
+
+class Schedule:
+    """Sends `body` to the queue every `every_s` seconds, the first time after as many; until `cancel`."""
+
+    def __init__(self, every_s: float, queue: str, body: Event, deliver: Callable[[str, Event], None], clock: Clock):
+        if every_s <= 0:
+            raise ValueError(f"a schedule's period is more than {every_s} seconds")
+        self._every_s, self._queue, self._body = every_s, queue, body
+        self._deliver, self._clock = deliver, clock
+        self._due = clock.now()
+        self._timer = self._next()
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _next(self) -> Timer:
+        # From due time to due time, so that a late loop does not move all that follow.
+        self._due += self._every_s
+        return self._clock.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = self._next()
+        self._deliver(self._queue, self._body)
 
 
 class EventBus:
@@ -43,11 +70,24 @@ class EventBus:
         self._sqs, self._clock, self._rng = sqs, clock, rng
         self._account, self._region = account, region
         self._rules: list[Rule] = []
+        self._schedules: list[Schedule] = []
 
     def route(self, pattern: Pattern, queue: str) -> None:
         """From now on deliver matching events to the queue of this name. Raises ValueError on an unknown pattern."""
         check_pattern(pattern)
         self._rules.append(Rule(pattern, queue))
+
+    def schedule(self, every_s: float, queue: str, body: Mapping[str, Any]) -> Schedule:
+        """From now on send this to the queue of this name at that rate, until it is cancelled or the bus is closed."""
+        schedule = Schedule(every_s, queue, dict(body), self._deliver, self._clock)
+        self._schedules.append(schedule)
+        return schedule
+
+    def close(self) -> None:
+        """Nothing is sent by the clock any more."""
+        for schedule in self._schedules:
+            schedule.cancel()
+        self._schedules.clear()
 
     # ---- what EC2 says
 

@@ -8,6 +8,12 @@
    imperfectly; believing nothing is the harder case for a client. Pools that do not exist (the type is not offered in
    the zone) are tried first and use up a try: EC2 spends tries on them too.
 4. The instances' ClientToken is EC2's own, not the request's: the filter `client-token` does not find them by it.
+5. A pool that has fewer than asked for gives what it has, and says that it had no more (that it says so is assumed);
+   the next one is asked for the rest. So instances and errors come in one answer.
+6. The launches draw from RunInstances' resource bucket (see `throttle`). When it is empty, the fleet still answers 200:
+   RequestLimitExceeded for the pool that was being tried, and no pool after it is. AWS ParallelCluster, which met it,
+   tells those by the exact message below. The token is then spent on an empty answer. `throttled = "refuse"` makes it a
+   503 for the whole call instead, which leaves the token free: nobody has seen it, and nothing rules it out.
 """
 
 from __future__ import annotations
@@ -44,6 +50,7 @@ UNTRIED = AwsError(
     "UnfulfillableCapacity",
     "Unable to fulfill capacity due to your request configuration. Please adjust your request and try again.",
 )
+AFTER_THROTTLED = AwsError("UnfulfillableCapacity", "Failed to fulfill capacity. Please review errors in the response.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,12 @@ class Candidate:
 
 
 class Fleets:
-    """`dead_token`: what is answered when every instance behind a token has terminated, see `tokens`."""
+    """`dead_token`: what is answered when every instance behind a token has terminated, see `tokens`. `throttled`: how
+    an empty resource bucket is told, see above."""
 
     def __init__(self, account: Account, launches: Launches) -> None:
         self.dead_token: Literal["refuse", "instances"] = "instances"
+        self.throttled: Literal["errors", "refuse"] = "errors"
         self._account, self._launches = account, launches
         self._pools = account.pools
 
@@ -80,9 +89,11 @@ class Fleets:
         _check(params)
         wanted = _wanted(params["TargetCapacitySpecification"])
         candidates = {market: self._candidates(params, market) for market, count in wanted.items() if count}
-        use = self._account.tokens.use("CreateFleet", "", params, _names(candidates))
+        use = self._account.tokens.find("CreateFleet", "", params, _names(candidates))
         if use.answer is None:
-            self._account.throttle.resources("RunInstances", sum(wanted.values()))
+            if self.throttled == "refuse":
+                self._account.throttle.check_resources("RunInstances", sum(wanted.values()))
+            self._account.tokens.burn(use)
             use.answer = self._answer(params, wanted, candidates)
         elif self.dead_token == "refuse" and self._all_dead(use.answer):
             raise terminated()
@@ -110,23 +121,37 @@ class Fleets:
         return self._pools.price(candidate.pool) if offered else 0.0
 
     def _fill(self, answer: dict[str, Any], fleet: str, candidates: list[Candidate], count: int) -> None:
+        untried: AwsError | None = None
         for number, candidate in enumerate(candidates):
             if count == 0:
                 return
-            try:
-                started = self._try(fleet, candidate, count) if number < TRIES else _untried()
-            except AwsError as error:
-                answer["Errors"].append(candidate.shown() | _error(error))
-                continue
-            answer["Instances"].append(
-                candidate.shown() | {"InstanceIds": started, "InstanceType": candidate.pool.type}
-            )
+            untried = untried or (UNTRIED if number == TRIES else None)
+            started, refusal = ([], untried) if untried else self._try(fleet, candidate, count)
+            if started:
+                answer["Instances"].append(
+                    candidate.shown() | {"InstanceIds": started, "InstanceType": candidate.pool.type}
+                )
+            if refusal is not None:
+                answer["Errors"].append(candidate.shown() | _error(refusal))
+                untried = AFTER_THROTTLED if refusal.code == "RequestLimitExceeded" else untried
             count -= len(started)
 
-    def _try(self, fleet: str, candidate: Candidate, count: int) -> list[str]:
-        taken = self._pools.take(candidate.pool, 1, count, candidate.order.max_price)
+    def _try(self, fleet: str, candidate: Candidate, count: int) -> tuple[list[str], AwsError | None]:
+        """What started, and why it was not more."""
+        throttle, taken = self._account.throttle, 0
+        try:
+            throttle.resources("RunInstances", count)
+        except AwsError as refusal:
+            return [], refusal
+        try:
+            taken = self._pools.take(candidate.pool, 1, count, candidate.order.max_price)
+        except AwsError as refusal:
+            return [], refusal
+        finally:
+            throttle.give_back("RunInstances", count - taken)
         origin = Origin(f"{fleet}-0", candidate.version, fleet)
-        return self._launches.start(candidate.order, candidate.pool, taken, origin)
+        started = self._launches.start(candidate.order, candidate.pool, taken, origin)
+        return started, self._pools.no_more(candidate.pool) if taken < count else None
 
     # ---- which pools
 
@@ -209,10 +234,6 @@ def _max_price(override: Mapping[str, Any]) -> dict[str, str]:
 def _names(candidates: Mapping[Market, list[Candidate]]) -> str:
     versions = {f"{each.version.template_id}:{each.version.number}" for group in candidates.values() for each in group}
     return " ".join(sorted(versions))
-
-
-def _untried() -> list[str]:
-    raise UNTRIED
 
 
 def _error(error: AwsError) -> dict[str, str]:

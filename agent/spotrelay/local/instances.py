@@ -5,12 +5,13 @@
 
 The hypervisor says when a machine has booted and when it is gone; without one (`on_launch` not set) they boot and end
 by themselves. Two things here are harder on clients than other fakes are: an instance just launched is invisible for
-`describe_lag_s`, and one that terminated is forgotten after an hour, as in EC2.
+`describe_lag_s`, and one that terminated is forgotten after an hour, as in EC2. Its ClientToken still knows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -19,7 +20,9 @@ from spotrelay.core.keys import INSTANCE_ID
 from spotrelay.local.clock import Clock
 from spotrelay.local.events import EventBus
 from spotrelay.local.pools import Market, Pool, Pools
-from spotrelay.local.tags import as_list
+from spotrelay.local.shelf import Shelf
+from spotrelay.local.spot_requests import SpotRequests
+from spotrelay.local.tags import as_list, tag_marks
 from spotrelay.local.wire import AwsError
 
 FORGOTTEN_AFTER_S = 3_600.0
@@ -56,9 +59,11 @@ class Reason(Enum):
 
 @dataclass(slots=True, eq=False)
 class Instance:
-    """Times are unix seconds; `price` dollars an hour at launch; `user_data` as the instance will read it."""
+    """Times are unix seconds; `price` dollars an hour at launch; `user_data` as the instance will read it; `number`
+    counts launches from 1."""
 
     id: str
+    number: int
     type: str
     zone: str
     market: Market
@@ -78,10 +83,10 @@ class Instance:
     metadata_options: Mapping[str, Any] = field(default_factory=dict)
     shutdown_behavior: str = "stop"
     spot_request: str = ""
-    spot_status: str = ""
     interrupt_at: float | None = None
     state: State = State.PENDING
     reason: Reason | None = None
+    running_since: float = 0.0
     ended_at: float = 0.0
 
     @property
@@ -98,8 +103,11 @@ class Instances:
         self.describe_lag_s = 0.0
         self.boot_s = 0.0
         self.shutdown_s = 0.0
+        self.spot_requests = SpotRequests(clock, self._shown_since)
         self._clock, self._pools, self._events = clock, pools, events
         self._all: dict[str, Instance] = {}
+        self._shelf: Shelf[Instance] = Shelf("instance-id", _marks)
+        self._ended: deque[Instance] = deque()
 
     # ---- looking
 
@@ -112,8 +120,11 @@ class Instances:
             raise AwsError("InvalidInstanceID.NotFound", f"The instance ID '{identity}' does not exist")
         return instance
 
-    def visible(self) -> list[Instance]:
-        return [instance for instance in self._all.values() if self._visible(instance)]
+    def after(self, number: int, wanted: Iterable[tuple[str, Collection[str]]] = ()) -> Iterator[Instance]:
+        """Those that a client may see, beyond this number, in the order of their launch; all that match `wanted` are
+        among them, see `Shelf.after`."""
+        self._forget()
+        return (instance for instance in self._shelf.after(number, wanted) if self._visible(instance))
 
     def known(self, identity: str) -> Instance:
         """As EC2 itself knows it, whatever a client may see yet."""
@@ -126,14 +137,30 @@ class Instances:
         return len(self._all)
 
     def _visible(self, instance: Instance) -> bool:
-        now = self._clock.now()
-        forgotten = instance.state is State.TERMINATED and now >= instance.ended_at + FORGOTTEN_AFTER_S
-        return not forgotten and now >= instance.launched_at + self.describe_lag_s
+        return not self._forgotten(instance) and self._shown_since(instance.launched_at)
+
+    def _shown_since(self, moment: float) -> bool:
+        return self._clock.now() >= moment + self.describe_lag_s
+
+    def _forgotten(self, instance: Instance) -> bool:
+        ended = instance.state is State.TERMINATED
+        return ended and self._clock.now() >= instance.ended_at + FORGOTTEN_AFTER_S
+
+    def _forget(self) -> None:
+        while self._ended and self._forgotten(self._ended[0]):
+            instance = self._ended.popleft()
+            self._shelf.remove(instance, instance.id)
 
     # ---- living
 
+    def tag(self, instance: Instance, tags: Mapping[str, str]) -> None:
+        self._shelf.unmark(instance, tag_marks({key: instance.tags[key] for key in tags if key in instance.tags}))
+        instance.tags |= tags
+        self._shelf.mark(instance, tag_marks(tags))
+
     def launch(self, instance: Instance) -> None:
         self._all[instance.id] = instance
+        self._shelf.add(instance, instance.id)
         self._events.state_change(instance.id, State.PENDING.label)
         if self.on_launch is not None:
             self.on_launch(instance)
@@ -143,6 +170,7 @@ class Instances:
     def running(self, identity: str) -> None:
         instance = self._all[identity]
         if instance.state is State.PENDING:
+            instance.running_since = self._clock.now()
             self._enter(instance, State.RUNNING)
 
     def terminate(self, identity: str) -> None:
@@ -175,24 +203,31 @@ class Instances:
         if not instance.ended_at:
             self._pools.give_back(instance.pool, reclaimed=instance.reason is Reason.SPOT_INTERRUPTION)
         instance.ended_at = self._clock.now()
-        instance.spot_status = _spot_status(instance)
-        self._enter(instance, State.STOPPED if instance.state is State.STOPPING else State.TERMINATED)
+        self.spot_requests.ended(identity, interrupted=instance.reason is Reason.SPOT_INTERRUPTION)
+        if instance.state is State.STOPPING:
+            self._enter(instance, State.STOPPED)
+        else:
+            self._enter(instance, State.TERMINATED)
+            self._ended.append(instance)
 
     def _enter(self, instance: Instance, state: State) -> None:
+        self._shelf.unmark(instance, _state_mark(instance))
         instance.state = state
+        self._shelf.mark(instance, _state_mark(instance))
         self._events.state_change(instance.id, state.label)
+
+
+def _state_mark(instance: Instance) -> Mapping[str, str]:
+    return {"instance-state-name": instance.state.label}
+
+
+def _marks(instance: Instance) -> Mapping[str, str]:
+    return {**_state_mark(instance), **tag_marks(instance.tags)}
 
 
 def _stops(instance: Instance, reason: Reason) -> bool:
     """A spot instance of a one-time request cannot stop; an on-demand one does unless its launch said `terminate`."""
     return reason is Reason.ITSELF and instance.market is Market.ON_DEMAND and instance.shutdown_behavior == "stop"
-
-
-def _spot_status(instance: Instance) -> str:
-    if instance.market is not Market.SPOT:
-        return ""
-    interrupted = instance.reason is Reason.SPOT_INTERRUPTION
-    return "instance-terminated-no-capacity" if interrupted else "instance-terminated-by-user"
 
 
 def show(instance: Instance, vpc: str) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """RunInstances, and the making of instances that fleets share with it.
 
-The order of things is what a double launch depends on: the request is checked, its token is looked up, and only then is
-capacity taken. A failure after the token was written down leaves it burnt, as in EC2.
+The order of things is what a double launch depends on: the request is checked, its token is looked up, the throttle is
+asked, the token is written down, and only then is capacity taken. A failure from there on leaves the token burnt, as in
+EC2; one before leaves no trace.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +17,7 @@ from spotrelay.local.instances import Instance, State, show
 from spotrelay.local.launch_templates import Version, merge
 from spotrelay.local.orders import LAUNCH_DATA, Order, order
 from spotrelay.local.pools import Market, Pool
+from spotrelay.local.spot_requests import SpotRequest
 from spotrelay.local.tokens import terminated
 from spotrelay.local.wire import AwsError
 
@@ -45,6 +48,7 @@ class Launches:
         self.dead_token: Literal["refuse", "instances"] = "refuse"
         self._account = account
         self._pools, self._instances = account.pools, account.instances
+        self._numbers = itertools.count(1)
 
     def run_instances(self, params: Mapping[str, Any]) -> dict[str, Any]:
         least, most = params["MinCount"], params["MaxCount"]
@@ -53,12 +57,20 @@ class Launches:
         version = self._account.templates.resolve(params["LaunchTemplate"]) if "LaunchTemplate" in params else None
         own = {name: value for name, value in params.items() if name in LAUNCH_DATA}
         wanted = self.order(version, own)
-        use = self._account.tokens.use("RunInstances", wanted.zone, params, _name(version))
+        use = self._account.tokens.find("RunInstances", wanted.zone, params, _name(version))
         if not use.instances:
             self._account.throttle.resources("RunInstances", most)
-            pool, count = self._find_pool(wanted, least, most)
-            use.instances = self.start(wanted, pool, count, Origin(params.get("ClientToken", ""), version))
+            self._account.tokens.burn(use)
+            use.instances = self._launch(wanted, least, most, Origin(params.get("ClientToken", ""), version))
         return self._reservation(use.instances)
+
+    def _launch(self, wanted: Order, least: int, most: int, origin: Origin) -> list[str]:
+        count = 0
+        try:
+            pool, count = self._find_pool(wanted, least, most)
+        finally:
+            self._account.throttle.give_back("RunInstances", most - count)
+        return self.start(wanted, pool, count, origin)
 
     def order(self, version: Version | None, own: Mapping[str, Any]) -> Order:
         return order(merge(version.data if version else {}, own), self._pools, self._account.number)
@@ -95,14 +107,17 @@ class Launches:
         instances = [self._instance(wanted, pool, origin, reservation) for _ in range(count)]
         for index, instance in enumerate(instances):
             instance.index = index
+            if instance.market is Market.SPOT:
+                self._open_request(instance, wanted)
             self._instances.launch(instance)
         return [instance.id for instance in instances]
 
     def _instance(self, wanted: Order, pool: Pool, origin: Origin, reservation: str) -> Instance:
         spot = pool.market is Market.SPOT
-        rng, number = self._account.rng, len(self._instances)
+        rng, number = self._account.rng, next(self._numbers)
         return Instance(
             id=f"i-0{rng.getrandbits(64):016x}",
+            number=number,
             type=pool.type,
             zone=pool.zone,
             market=pool.market,
@@ -121,7 +136,22 @@ class Launches:
             metadata_options=wanted.metadata_options,
             shutdown_behavior=wanted.shutdown_behavior,
             spot_request=f"sir-{rng.getrandbits(32):08x}" if spot else "",
-            spot_status="fulfilled" if spot else "",
+        )
+
+    def _open_request(self, instance: Instance, wanted: Order) -> None:
+        on_demand = self._pools.types[instance.type].hourly
+        self._instances.spot_requests.open(
+            SpotRequest(
+                id=instance.spot_request,
+                number=instance.number,
+                instance=instance.id,
+                type=instance.type,
+                zone=instance.zone,
+                image=instance.image,
+                max_price=on_demand if wanted.max_price is None else wanted.max_price,
+                created=instance.launched_at,
+                tags=dict(wanted.spot_tags),
+            )
         )
 
 

@@ -40,7 +40,7 @@ IMAGE = re.compile(r"ami-[0-9a-f]{8,17}|resolve:ssm:[\w./:-]+")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`zone`: "" when EC2 may choose. `max_price`: None for the on-demand price."""
+    """`zone`: "" when EC2 may choose. `max_price`: None for the on-demand price. `spot_tags`: the spot request's."""
 
     image: str
     type: str
@@ -50,6 +50,7 @@ class Order:
     max_price: float | None
     user_data: bytes
     tags: dict[str, str]
+    spot_tags: dict[str, str]
     profile_arn: str
     metadata_options: Mapping[str, Any]
     shutdown_behavior: str
@@ -79,6 +80,7 @@ def order(data: Mapping[str, Any], pools: Pools, account: str) -> Order:
         max_price=max_price,
         user_data=_user_data(data.get("UserData", "")),
         tags=_tags(data, market),
+        spot_tags=tags_for("spot-instances-request", data.get("TagSpecifications", ())),
         profile_arn=_profile_arn(data.get("IamInstanceProfile", {}), account),
         metadata_options=_metadata_options(data),
         shutdown_behavior=data.get("InstanceInitiatedShutdownBehavior", "stop"),

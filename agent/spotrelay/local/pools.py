@@ -3,10 +3,16 @@
 A pool is instance type x availability zone x market. Each has a capacity (none set: endless) and a price; launches take
 from it. What EC2 takes back by interrupting does not return to the pool, since another customer has it now; what its
 owner ends does. Quotas count vCPUs per market, and a dead spot instance counts for a while longer.
+
+Spot prices are a series of changes, each from its moment on; those to come are not shown before they hold. How pools
+open and close by themselves is in `weather`.
 """
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -96,6 +102,7 @@ class Pools:
         self._capacity: dict[Pool, int] = {}
         self._prices: dict[tuple[str, str], list[tuple[float, float]]] = {}
         self._vcpus = dict.fromkeys(Market, 0)
+        # A heap by the moment when they stop to count against the quota.
         self._leaving: list[tuple[float, Market, int]] = []
 
     # ---- what tests set
@@ -107,6 +114,10 @@ class Pools:
         else:
             self._capacity[Pool(kind, zone, market)] = count
 
+    def capacity(self, pool: Pool) -> int | None:
+        """How many more it can start; None: endless."""
+        return self._capacity.get(pool)
+
     def drain(self, *, market: Market | None = None) -> None:
         """No capacity anywhere (in this market)."""
         for each in Market if market is None else (market,):
@@ -115,7 +126,16 @@ class Pools:
                     self.set_capacity(kind.name, zone, 0, each)
 
     def set_spot_price(self, kind: str, zone: str, dollars: float) -> None:
-        self.spot_prices(kind, zone).append((self._clock.now(), dollars))
+        """From now on, whatever had been set for later."""
+        now = self._clock.now()
+        held = [change for change in self._series(kind, zone) if change[0] <= now]
+        self._prices[kind, zone] = [*held, (now, dollars)]
+
+    def set_spot_prices(self, kind: str, zone: str, changes: Sequence[tuple[float, float]]) -> None:
+        """The whole series, past and to come: (unix seconds, dollars) from which moment each holds."""
+        if not changes:
+            raise ValueError("a series of prices has at least one")
+        self._prices[kind, zone] = sorted(changes)
 
     # ---- what is so
 
@@ -133,16 +153,24 @@ class Pools:
         return next(subnet for subnet in self.subnets if subnet.zone == zone)
 
     def spot_prices(self, kind: str, zone: str) -> list[tuple[float, float]]:
-        """(unix seconds, dollars) of each change, oldest first. At first 30 % of on-demand, and 2 % more a zone."""
-        share = 0.30 + 0.02 * self.zones.index(zone)
-        first = (self._since, round(self.types[kind].hourly * share, 6))
-        return self._prices.setdefault((kind, zone), [first])
+        """(unix seconds, dollars) of each change until now, oldest first."""
+        series = self._series(kind, zone)
+        return series[: bisect_right(series, (self._clock.now(), inf))]
+
+    def _series(self, kind: str, zone: str) -> list[tuple[float, float]]:
+        """At first one price: 30 % of on-demand, and 2 % more a zone."""
+        if (kind, zone) not in self._prices:
+            share = 0.30 + 0.02 * self.zones.index(zone)
+            self._prices[kind, zone] = [(self._since, round(self.types[kind].hourly * share, 6))]
+        return self._prices[kind, zone]
 
     def price(self, pool: Pool) -> float:
         """Dollars an hour, now."""
         if pool.market is Market.ON_DEMAND:
             return self.types[pool.type].hourly
-        return self.spot_prices(pool.type, pool.zone)[-1][1]
+        series = self._series(pool.type, pool.zone)
+        # Before a series begins its first price holds: a pool without a price could not be launched in.
+        return series[max(0, bisect_right(series, (self._clock.now(), inf)) - 1)][1]
 
     # ---- taking and giving back
 
@@ -155,19 +183,25 @@ class Pools:
             raise _quota_exceeded(pool.market, self.quota[pool.market])
         room = self._capacity.get(pool, most)
         if room < least:
-            raise AwsError("InsufficientInstanceCapacity", _no_capacity(pool), 500)
+            raise self.no_more(pool)
         count = int(min(most, room, permitted))
         if pool in self._capacity:
             self._capacity[pool] -= count
         self._vcpus[pool.market] += count * self.types[pool.type].vcpus
         return count
 
+    def no_more(self, pool: Pool) -> AwsError:
+        """What EC2 says when a pool gave less than it was asked for, or nothing."""
+        if self._quota_room(pool) < 1:
+            return _quota_exceeded(pool.market, self.quota[pool.market])
+        return AwsError("InsufficientInstanceCapacity", _no_capacity(pool), 500)
+
     def give_back(self, pool: Pool, *, reclaimed: bool) -> None:
         """One instance ended. `reclaimed`: EC2 took it for somebody else."""
         if pool in self._capacity and not reclaimed:
             self._capacity[pool] += 1
         lag = QUOTA_LAG_S if pool.market is Market.SPOT else 0.0
-        self._leaving.append((self._clock.now() + lag, pool.market, self.types[pool.type].vcpus))
+        heapq.heappush(self._leaving, (self._clock.now() + lag, pool.market, self.types[pool.type].vcpus))
 
     def _check_offered(self, pool: Pool) -> None:
         if pool.type not in self.types:
@@ -193,9 +227,9 @@ class Pools:
     def _quota_room(self, pool: Pool) -> float:
         """How many more of this type the quota admits."""
         now = self._clock.now()
-        for _, market, vcpus in [gone for gone in self._leaving if gone[0] <= now]:
+        while self._leaving and self._leaving[0][0] <= now:
+            _, market, vcpus = heapq.heappop(self._leaving)
             self._vcpus[market] -= vcpus
-        self._leaving = [gone for gone in self._leaving if gone[0] > now]
         quota = self.quota.get(pool.market, inf)
         return (quota - self._vcpus[pool.market]) // self.types[pool.type].vcpus
 

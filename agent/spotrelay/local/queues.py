@@ -3,11 +3,12 @@
 1. A received message is hidden, not gone: unless it is deleted in time it comes back, with a higher receive count.
 2. Only the newest receipt handle counts. Deleting by an older one is answered with 200 and deletes nothing.
 3. A message received more often than the redrive policy allows moves to the dead-letter queue, instead of that receive.
-4. Order and single delivery are not promised; `duplicates` and `unordered` make that happen for tests.
+4. Order and single delivery are not promised; `duplicates`, `most_copies` and `unordered` make that happen for tests.
 
 A message has one place in a heap, by the moment when it becomes visible: waiting to be delivered, delayed and in flight
 are all the same thing, a moment that is past or to come. A change of that moment takes a new ticket, and the place with
-the old one is skipped when it comes up: no scan, so the depth of the queue costs nothing.
+the old one is skipped when it comes up: no scan, so the depth of the queue costs nothing. An unordered queue moves what
+is due to a pile, once, and draws from it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Redrive:
 
 
 class Queue:
-    """What it holds is in `messages`, by serial. Knobs for tests: `duplicates` (0..1), `unordered`."""
+    """What it holds is in `messages`, by serial. Knobs for tests: `unordered`; `duplicates` (0..1), the chance that a
+    message received is also delivered as 1 to `most_copies` copies."""
 
     def __init__(self, name: str, arn: str, clock: Clock, rng: Random) -> None:
         self.name = name
@@ -62,11 +64,13 @@ class Queue:
         self.retention_s = 345_600.0
         self.redrive: Redrive | None = None
         self.duplicates = 0.0
+        self.most_copies = 1
         self.unordered = False
         self._clock = clock
         self._rng = rng
         self._numbers = itertools.count(1)
         self._places: list[tuple[float, int, int]] = []
+        self._pile: list[tuple[float, int, int]] = []
         self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
 
@@ -119,8 +123,6 @@ class Queue:
     def _take(self, most: int, visibility_s: float) -> list[Message]:
         now = self._clock.now()
         taken: list[Message] = []
-        if self.unordered:
-            self._shuffle(now)
         while len(taken) < most and (message := self._due(now)):
             if self.redrive is not None and message.received >= self.redrive.limit:
                 self._move_to(self.redrive.target, message)
@@ -133,8 +135,8 @@ class Queue:
 
     def _due(self, now: float) -> Message | None:
         """The next visible message, taken from its place."""
-        while self._places and self._places[0][0] <= now:
-            _, ticket, serial = heapq.heappop(self._places)
+        while place := self._next_place(now):
+            _, ticket, serial = place
             message = self.messages.get(serial)
             if message is None or message.ticket != ticket:
                 continue
@@ -143,13 +145,15 @@ class Queue:
             del self.messages[serial]
         return None
 
-    def _shuffle(self, now: float) -> None:
-        due = []
-        while message := self._due(now):
-            due.append(message)
-        self._rng.shuffle(due)
-        for message in due:
-            self._place(message, now)
+    def _next_place(self, now: float) -> tuple[float, int, int] | None:
+        if self.unordered:
+            while self._places and self._places[0][0] <= now:
+                self._pile.append(heapq.heappop(self._places))
+        if self._pile:
+            drawn = self._rng.randrange(len(self._pile))
+            self._pile[drawn], self._pile[-1] = self._pile[-1], self._pile[drawn]
+            return self._pile.pop()
+        return heapq.heappop(self._places) if self._places and self._places[0][0] <= now else None
 
     def _hide(self, message: Message, now: float, visibility_s: float) -> None:
         message.received += 1
@@ -157,7 +161,9 @@ class Queue:
         message.last_received = now
         self._place(message, now + visibility_s)
         if not message.is_copy and self._rng.random() < self.duplicates:
-            self._accept(replace(message, serial=next(self._numbers), is_copy=True), now)
+            copies = 1 if self.most_copies == 1 else self._rng.randint(1, self.most_copies)
+            for _ in range(copies):
+                self._accept(replace(message, serial=next(self._numbers), is_copy=True), now)
 
     def _move_to(self, target: Queue, message: Message) -> None:
         del self.messages[message.serial]
@@ -220,6 +226,7 @@ class Queue:
     def purge(self) -> None:
         self.messages.clear()
         self._places.clear()
+        self._pile.clear()
 
     def close(self) -> None:
         """Whoever waits for a message gets none, now."""

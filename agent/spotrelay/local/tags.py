@@ -56,5 +56,10 @@ def check_all(tags: Mapping[str, str], *, in_metadata: bool) -> None:
             )
 
 
+def tag_marks(tags: Mapping[str, str]) -> dict[str, str]:
+    """By the names of the filters that find their resource."""
+    return {f"tag:{key}": value for key, value in tags.items()}
+
+
 def as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -2,7 +2,8 @@
 
 1. Same token, same parameters: the same instances, as they are now. Nothing more is launched.
 2. Same token, other parameters: refused. Everything counts as a parameter, also the launch template's version that
-   `$Latest` meant at the time. A launch that failed for want of capacity burns its token in this sense too.
+   `$Latest` meant at the time. A launch that failed for want of capacity burns its token in this sense too; a request
+   that was throttled, or wrong, never began and leaves its token free.
 3. RunInstances with a zone or a subnet keeps its tokens *by zone*: the same token in two zones launches twice.
 4. An instance behind the token that has terminated: refused (since January 2025; before that, and by some reports
    still, the dead instance is the answer). Both must be survived, so both can be chosen.
@@ -20,10 +21,14 @@ from spotrelay.local.wire import AwsError
 LONGEST_TOKEN = 64
 
 
+Key = tuple[str, str, str]
+
+
 @dataclass(slots=True)
 class Use:
-    """One request by a token: what it asked for, and what came of it so far."""
+    """One request by a token: what it asked for, and what came of it so far. `key`: None without a token."""
 
+    key: Key | None
     fingerprint: str
     instances: list[str] = field(default_factory=list)
     answer: dict[str, Any] | None = None
@@ -33,9 +38,15 @@ class Tokens:
     """Of one account in one region. Each action has its own."""
 
     def __init__(self) -> None:
-        self._uses: dict[tuple[str, str, str], Use] = {}
+        self._uses: dict[Key, Use] = {}
 
     def use(self, action: str, scope: str, params: Mapping[str, Any], resolved: str = "") -> Use:
+        """As `find`, and written down at once."""
+        use = self.find(action, scope, params, resolved)
+        self.burn(use)
+        return use
+
+    def find(self, action: str, scope: str, params: Mapping[str, Any], resolved: str = "") -> Use:
         """The use of the request's token, new if it is; without a token each request is its own.
 
         `scope`: a zone, or "" for the region. `resolved`: what the request does not say and yet depends on. Raises
@@ -44,17 +55,23 @@ class Tokens:
         fingerprint = f"{resolved} {_fingerprint(params)}"
         token = params.get("ClientToken")
         if not token:
-            return Use(fingerprint)
+            return Use(None, fingerprint)
         if len(token) > LONGEST_TOKEN or not token.isascii():
             message = f"Client token is not at most {LONGEST_TOKEN} ASCII characters: {token}"
             raise AwsError("InvalidParameterValue", message)
-        use = self._uses.setdefault((action, scope, token), Use(fingerprint))
+        key = (action, scope, token)
+        use = self._uses.get(key) or Use(key, fingerprint)
         if use.fingerprint != fingerprint:
             raise AwsError(
                 "IdempotentParameterMismatch",
                 "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
             )
         return use
+
+    def burn(self, use: Use) -> None:
+        """From here on the token stands for this request."""
+        if use.key is not None:
+            self._uses[use.key] = use
 
 
 def terminated() -> AwsError:

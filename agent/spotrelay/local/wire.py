@@ -2,12 +2,15 @@
 
     EC2   query protocol: a form (`Filter.1.Name=...`) in, XML out, errors as <Response><Errors>
     SQS   JSON 1.0: `X-Amz-Target: AmazonSQS.SendMessage`, JSON both ways, errors by `__type` and `x-amzn-query-error`
+    Price List   JSON 1.1: `X-Amz-Target: AWSPriceListService.GetProducts`, JSON both ways, errors by `__type`
 
 A hand-written codec would know the dozen actions done here and drift from boto3 by and by; the models know every
 action, so an answer is right or boto3 cannot read it, and a parameter that EC2 does not know is refused as EC2 does.
 
-The model of EC2 is a 4 MB document that takes 85 to 150 ms to load, once in a process. `Models` loads both in a thread
+The model of EC2 is a 4 MB document that takes 85 to 150 ms to load, once in a process. `Models` loads them in threads
 from the moment the server starts, and the first request waits for what is left of it.
+
+Names on the wire are looked up once for each shape: an answer of two hundred instances asks for ten thousand of them.
 """
 
 from __future__ import annotations
@@ -40,10 +43,11 @@ class AwsError(Exception):
 
 
 class Models:
-    """botocore's descriptions of EC2 and SQS, loaded beside whatever else is starting."""
+    """botocore's descriptions of the services done here, loaded beside whatever else is starting."""
 
     def __init__(self) -> None:
-        self._loading = {name: asyncio.create_task(asyncio.to_thread(_load, name)) for name in ("sqs", "ec2")}
+        names = ("sqs", "ec2", "pricing")
+        self._loading = {name: asyncio.create_task(asyncio.to_thread(_load, name)) for name in names}
 
     async def get(self, service: str) -> ServiceModel:
         return await asyncio.shield(self._loading[service])
@@ -122,7 +126,7 @@ def _decode(shape: Any, value: Any) -> Any:
 
 
 def _decode_structure(shape: StructureShape, tree: Tree) -> dict[str, Any]:
-    by_wire = {_query_name(name, member): (name, member) for name, member in shape.members.items()}
+    by_wire = _by_query_name(shape)
     decoded = {}
     for wire_name, value in tree.items():
         if wire_name not in by_wire:
@@ -130,6 +134,11 @@ def _decode_structure(shape: StructureShape, tree: Tree) -> dict[str, Any]:
         name, member = by_wire[wire_name]
         decoded[name] = _decode(member, value)
     return decoded
+
+
+@cache
+def _by_query_name(shape: StructureShape) -> Mapping[str, tuple[str, Shape]]:
+    return {_query_name(name, member): (name, member) for name, member in shape.members.items()}
 
 
 def _query_name(name: str, member: Shape) -> str:
@@ -158,17 +167,18 @@ def encode_xml_error(error: AwsError, request_id: str) -> bytes:
 
 
 def _members(shape: StructureShape, values: Mapping[str, Any]) -> str:
-    unknown = values.keys() - shape.members.keys()
+    tags = _xml_names(shape)
     # A misspelt member would silently not arrive; the client's test would blame the client.
-    assert not unknown, f"{shape.name} has no {unknown}"
-    parts = []
-    for name, member in shape.members.items():
-        if values.get(name) is not None:
-            parts.append(_encode(member, values[name], member.serialization.get("name", name)))
-    return "".join(parts)
+    assert values.keys() <= tags.keys(), f"{shape.name} has no {values.keys() - tags.keys()}"
+    return "".join([_encode(*tags[name], value) for name, value in values.items() if value is not None])
 
 
-def _encode(shape: Any, value: Any, tag: str) -> str:
+@cache
+def _xml_names(shape: StructureShape) -> Mapping[str, tuple[Shape, str]]:
+    return {name: (member, member.serialization.get("name", name)) for name, member in shape.members.items()}
+
+
+def _encode(shape: Any, tag: str, value: Any) -> str:
     match shape.type_name:
         case "structure":
             inner = _members(shape, value)
@@ -184,11 +194,12 @@ def _encode(shape: Any, value: Any, tag: str) -> str:
 
 
 def _items(shape: ListShape, values: Any) -> str:
-    tag = shape.member.serialization.get("name", "item")
-    return "".join(_encode(shape.member, value, tag) for value in values)
+    member = shape.member
+    tag = member.serialization.get("name", "item")
+    return "".join([_encode(member, tag, value) for value in values])
 
 
-# ---- SQS: JSON both ways
+# ---- SQS and the price list: JSON both ways
 
 
 def decode_json(operation: OperationModel, body: bytes) -> dict[str, Any]:
@@ -228,5 +239,5 @@ def sqs_query_error(error: AwsError) -> str:
     return f"{SQS_QUERY_CODES.get(error.code, error.code)};{'Sender' if error.status < 500 else 'Receiver'}"
 
 
-def encode_json_error(error: AwsError) -> bytes:
-    return encode_json({"__type": f"com.amazonaws.sqs#{error.code}", "message": error.message})
+def encode_json_error(error: AwsError, package: str = "com.amazonaws.sqs") -> bytes:
+    return encode_json({"__type": f"{package}#{error.code}", "message": error.message})
