@@ -10,7 +10,7 @@ callback does has been done when the answer leaves. A request that is for none o
 says so, since with AWS_ENDPOINT_URL every client ends up here.
 
 Without HTTP, for a storm on a clock that is moved by hand: `perform("CreateFleet", {...})` does what a request would,
-faults and counts included, and costs a fifth of it.
+faults and counts included.
 """
 
 from __future__ import annotations
