@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from spotrelay.core.spec import Limits
+from spotrelay.core import records
+from spotrelay.core.spec import Limits, Run, Spec
+from spotrelay.launcher.limits import reached
 from support.launcher_site import Site
+
+NOW = 1_800_000_000.0
 
 
 def test_attempts_are_limited(site: Site) -> None:
@@ -60,3 +64,53 @@ def test_owner_that_is_still_saving_may_end_the_run_itself(site: Site, ends: str
 
     assert ("succeeded" if ends == "finish" else "limit") == site.outcome(run)
     assert [] == site.launched(run, 2)
+
+
+# --- the limits by themselves
+
+
+def limited(**limits: float) -> Spec:
+    return Spec(Run("r", ("true",), "/job"), limits=Limits(**limits))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limits", "attempt", "used", "told"),
+    [
+        ({}, 100, {}, None),
+        ({}, 101, {}, "limits.attempts = 100 is reached"),
+        ({"attempts": 3}, 4, {}, "limits.attempts = 3 is reached"),
+        ({}, 5, {"fruitless": 4}, None),
+        (
+            {},
+            6,
+            {"fruitless": 5},
+            "limits.fruitless = 5 is reached: 5 attempts in a row ended without notice and left no snapshot",
+        ),
+        ({"fruitless": 0}, 50, {"fruitless": 49}, None),
+        ({"hours": 2}, 2, {"began": NOW - 7200}, None),
+        ({"hours": 2}, 2, {"began": NOW - 7201}, "limits.hours = 2 is reached"),
+        ({"hours": 2}, 1, {}, None),  # not begun: its hours have not either
+        ({"dollars": 40}, 2, {"dollars": 39.99}, None),
+        ({"dollars": 40}, 2, {"dollars": 41.2}, "limits.dollars = 40 is reached: 41.20 spent"),
+        (
+            {"dollars": 0.5},
+            2,
+            {"dollars": 0.5, "unpriced_s": 5400},
+            "limits.dollars = 0.5 is reached: 0.50 spent, and the price of 1.5 machine hours is not known",
+        ),
+        ({"dollars": 40}, 2, {"dollars": 1, "unpriced_s": 3600}, None),
+        (
+            {"dollars": 40},
+            2,
+            {"dollars": 1, "unpriced_s": 5400},
+            "limits.dollars = 40 cannot be held: 1.00 spent, and the price of 1.5 machine hours is not known",
+        ),
+        ({}, 2, {"dollars": 1e6, "unpriced_s": 1e6}, None),
+    ],
+)
+def test_limit_is_told_with_its_field_and_what_was_used(
+    limits: dict[str, float], attempt: int, used: dict[str, float], told: str | None
+) -> None:
+    """A person reads which line of run.toml ended the run, and by how much. A price that nobody knows is said too:
+    otherwise a limit in dollars would hold nothing, and nobody would know."""
+    assert told == reached(limited(**limits), attempt, records.Ledger(**used), NOW)  # type: ignore[arg-type]

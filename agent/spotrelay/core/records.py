@@ -158,15 +158,11 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
-    """One CreateFleet call that will be made, and made again in exactly these words by whoever finds it unanswered."""
+class Price:
+    """US dollars for an hour of an instance type on demand, as the price list said at `at`."""
 
-    token: str
-    run: str
-    attempt: int
-    request: dict[str, Any]
+    hourly: float
     at: float
-    predecessor_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +200,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a seat: an instance, or why there is none. `kind`: one of `launcher.ec2.Kind`.
+    """What came of a seat: an instance, or why there is none. `kind`: launched, or a `launcher.refusals.Action`.
 
     `since`: when the hunt began. `rung`: without an instance, the `rings` of the bell that was rung for the next step,
     and `retry_at` when it is due.
