@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotrelay.core import keys
-from spotrelay.core.keys import SnapshotId
+from spotrelay.core.keys import Member, SnapshotId
 
 NAMES = st.from_regex(keys.RUN_NAME, fullmatch=True)
 ATTEMPTS = st.integers(0, keys.LAST_ATTEMPT)
@@ -25,7 +25,9 @@ def test_manifests_list_in_the_order_they_were_made(name: str, snapshots: list[S
 
 @given(NAMES, st.lists(st.tuples(ATTEMPTS, STEPS)))
 def test_launches_list_in_the_order_of_their_steps(name: str, steps: list[tuple[int, int]]) -> None:
-    assert sorted(keys.intent(name, *step) for step in steps) == [keys.intent(name, *step) for step in sorted(steps)]
+    seats = [keys.seat(Member(name, *step)) for step in sorted(steps)]
+
+    assert sorted(seats) == seats
 
 
 @given(NAMES, st.lists(SNAPSHOTS, unique=True))
@@ -69,25 +71,23 @@ def test_what_is_no_snapshot_s_word_is_refused(text: str) -> None:
         SnapshotId.parse(text)
 
 
-@given(NAMES, st.integers(1, keys.LAST_ATTEMPT), st.integers(0, 99_999))
-def test_token_fits_into_ec2_s(name: str, attempt: int, step: int) -> None:
-    """64 ASCII characters. A longer one is refused, for just the runs with long names and many attempts."""
-    token = keys.client_token(name, attempt, step, "0123abcd")
+@given(NAMES, st.integers(1, keys.LAST_ATTEMPT), st.integers(0, 10**9 - 1))
+def test_member_s_word_is_read_back(name: str, attempt: int, step: int) -> None:
+    member = Member(name, attempt, step)
 
-    assert len(token) <= 64
-    assert token.isascii()
+    assert member == Member.parse(str(member))
 
 
-def test_tokens_of_different_launches_differ() -> None:
-    """Names have no dots, so no run's name and attempt read as another's. Shared, one run gets the other's machine."""
-    launches = [(run, attempt, step) for run in ("a", "a-1", "1", "a1") for attempt in (1, 11) for step in (1, 11)]
-
-    assert len(launches) == len({keys.client_token(*launch, "s") for launch in launches})
+@pytest.mark.parametrize("text", ["", "r", "r/1", "r/0/0", "r/1/0/0", "R/1/0", "../1/0", "r/1/-1", "r/1/0\n", "r/1/٢"])
+def test_what_is_no_member_s_word_is_refused(text: str) -> None:
+    """It becomes part of keys."""
+    with pytest.raises(ValueError, match="member"):
+        Member.parse(text)
 
 
 @given(NAMES, ATTEMPTS, st.integers(0, 99_999))
-def test_step_is_read_from_an_intent_alone(name: str, attempt: int, step: int) -> None:
-    assert step == keys.step_of(keys.intent(name, attempt, step))
+def test_step_is_read_from_a_seat_alone(name: str, attempt: int, step: int) -> None:
+    assert step == keys.step_of(keys.seat(Member(name, attempt, step)))
     assert keys.step_of(keys.answer(name, attempt, step)) is None
 
 
@@ -99,10 +99,10 @@ def test_no_run_s_objects_lie_in_another_s(one: str, other: str, attempt: int) -
     own = [keys.spec(one), keys.claim(one, attempt), keys.snapshot(one, SnapshotId(1, 1)), keys.pack(one, "0" * 64)]
 
     assert not [key for key in own if key.startswith(keys.run(other))]
-    assert not keys.intent(one, attempt, 0).startswith(keys.launches(other, attempt))
+    assert not keys.seat(Member(one, attempt, 0)).startswith(keys.launches(other, attempt))
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a_b", "a.b", "a/b", "..", "a\n", "ü", "a" * 41])
 def test_what_cannot_be_a_run_s_name(name: str) -> None:
-    """A name becomes part of keys, paths, tags and tokens."""
+    """A name becomes part of keys, paths and tags."""
     assert not keys.RUN_NAME.fullmatch(name)

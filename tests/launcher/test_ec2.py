@@ -1,128 +1,143 @@
-"""EC2's answers as the launcher reads them, over the wire: every refusal is one of five kinds, or no answer at all."""
+"""EC2's answers as the launcher reads them, over the wire: each refusal is one of the table's, or no answer at all."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from spotrelay.core.spec import Run, Spec
-from spotrelay.launcher.ec2 import Kind, Life, Unanswered, _read
-from spotrelay.launcher.pools import fleet_request
-from spotrelay.local.instances import Reason
-from support.launcher_site import TYPES, ZONES, Site
+from spotrelay.core.keys import Member
+from spotrelay.launcher import ec2
+from spotrelay.launcher.ec2 import Launch, Life, Started, Unanswered
+from spotrelay.launcher.pools import Ground, Place, for_members, request
+from spotrelay.launcher.refusals import Action
+from spotrelay.local.instances import Instance, Reason
+from support.launcher_site import STACK, TYPES, ZONES, Site
 
-SPEC = Spec(Run("r", ("true",), "/job"))
-REQUEST = fleet_request(SPEC, 1, 0, template="relay", version="1", zones=ZONES, types=TYPES)
-
-
-def launched(site: Site) -> str:
-    instance = site.fleet.create_fleet(REQUEST, "token").instance
-    assert instance is not None
-    return instance
+GROUND = Ground("relay", "1", ZONES, TYPES, STACK)
+FLEET = "f-0123456789abcdef0123"
 
 
-def test_instance_and_where_it_is(site: Site) -> None:
-    launch = site.fleet.create_fleet(REQUEST, "token")
-
-    (instance,) = site.launched("r", 1)
-    expected = (Kind.LAUNCHED, instance.id, instance.type, instance.zone)
-    assert expected == (launch.kind, launch.instance, launch.instance_type, launch.zone)
+def call(site: Site, members: int = 1, token: str = "token") -> Launch:
+    everyone = [Member(f"r{number}", 1, 0) for number in range(members)]
+    words = request(GROUND, GROUND.places(()), "spot", FLEET)
+    return site.ec2.create_fleet(for_members(words, everyone), token)
 
 
-def test_same_token_is_the_same_instance(site: Site) -> None:
-    assert launched(site) == launched(site)
+def instances(site: Site) -> list[Instance]:
+    return site.do(lambda: list(site.plane.ec2.instances))
+
+
+def test_instances_and_where_they_are(site: Site) -> None:
+    launch = call(site, 3)
+
+    assert [Started(each.id, each.type, each.zone) for each in instances(site)] == list(launch.started)
+    assert launch.refusal is None
+
+
+def test_half_of_what_was_asked_for(site: Site) -> None:
+    """EC2 gives what it has and says why there is no more, in one answer."""
+    site.do(site.plane.ec2.pools.drain)
+    site.do(lambda: site.plane.ec2.pools.set_capacity("c5.large", "us-east-1a", 2))
+    launch = call(site, 3)
+
+    assert 2 == len(launch.started)
+    assert launch.refusal is not None
+    assert Action.ELSEWHERE is launch.refusal.action
+
+
+def test_same_token_is_the_same_instances(site: Site) -> None:
+    assert call(site, 2).started == call(site, 2).started
+    assert 2 == len(instances(site))
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "kind"),
+    ("code", "status", "action"),
     [
-        ("InsufficientInstanceCapacity", 500, Kind.ELSEWHERE),
-        ("SpotMaxPriceTooLow", 400, Kind.ELSEWHERE),
-        ("MaxSpotInstanceCountExceeded", 400, Kind.LATER),
-        ("VcpuLimitExceeded", 400, Kind.LATER),
-        ("NeverHeardOf", 400, Kind.LATER),
-        ("UnauthorizedOperation", 403, Kind.FATAL),
-        ("InvalidParameterValue", 400, Kind.FATAL),
-        ("IdempotentParameterMismatch", 400, Kind.BURNT),
-        ("IdempotentInstanceTerminated", 400, Kind.BURNT),
+        ("InsufficientInstanceCapacity", 500, Action.ELSEWHERE),
+        ("MaxSpotInstanceCountExceeded", 400, Action.ON_DEMAND),
+        ("VcpuLimitExceeded", 400, Action.LATER),
+        ("NeverHeardOf", 400, Action.LATER),
+        ("UnauthorizedOperation", 403, Action.PERSON),
+        ("IdempotentParameterMismatch", 400, Action.BURNT),
+        ("RequestLimitExceeded", 503, Action.PACE),
     ],
 )
-def test_refusal_is_an_answer(site: Site, code: str, status: int, kind: Kind) -> None:
-    """Nothing was launched, so another step with another token is safe, and which one the kind says."""
-    site.do(lambda: site.plane.faults.refuse("CreateFleet", code, status=status, times=9))
+def test_refusal_is_an_answer(site: Site, code: str, status: int, action: Action) -> None:
+    """Nothing was launched, for sure: the SDK makes one attempt, so that no earlier one hides behind the refusal."""
+    site.do(lambda: site.plane.faults.refuse("CreateFleet", code, status=status))
 
-    launch = site.fleet.create_fleet(REQUEST, "token")
+    launch = call(site)
 
-    assert (kind, None) == (launch.kind, launch.instance)
-    assert code in launch.errors[0]
+    assert launch.refusal is not None
+    assert ((), action) == (launch.started, launch.refusal.action)
+    assert [code] == [error.code for error in launch.errors]
 
 
-@pytest.mark.parametrize(
-    ("code", "status"), [("RequestLimitExceeded", 503), ("Throttling", 400), ("InternalError", 500), ("Anything", 503)]
-)
+@pytest.mark.parametrize(("code", "status"), [("InternalError", 500), ("Anything", 503)])
 def test_what_is_no_answer_may_have_launched(site: Site, code: str, status: int) -> None:
     """Only the same token may be used again. Another would double what an unheard call has started."""
-    site.do(lambda: site.plane.faults.refuse("CreateFleet", code, status=status, times=9))
+    site.do(lambda: site.plane.faults.refuse("CreateFleet", code, status=status))
 
     with pytest.raises(Unanswered):
-        site.fleet.create_fleet(REQUEST, "token")
+        call(site)
 
 
 def test_lost_connection_is_no_answer(site: Site) -> None:
-    site.do(lambda: site.plane.faults.lose_answer("CreateFleet", times=9))
+    site.do(lambda: site.plane.faults.lose_answer("CreateFleet"))
 
     with pytest.raises(Unanswered):
-        site.fleet.create_fleet(REQUEST, "token")
-    assert 1 == len(site.launched("r", 1))
+        call(site)
+    assert 1 == len(instances(site))
+    assert [each.id for each in instances(site)] == [each.instance for each in site.ec2.started_by(FLEET)]
 
 
-def errors(*codes: str) -> dict[str, Any]:
-    return {"Instances": [], "Errors": [{"ErrorCode": code, "ErrorMessage": "…"} for code in codes]}
+def test_errors_name_their_pools(site: Site) -> None:
+    """What cannot be had in one zone is remembered of that zone."""
+    site.do(site.plane.ec2.pools.drain)
+    launch = call(site)
 
-
-@pytest.mark.parametrize(
-    ("codes", "kind"),
-    [
-        ([], Kind.ELSEWHERE),
-        (["InsufficientInstanceCapacity", "UnfulfillableCapacity"], Kind.ELSEWHERE),
-        (["UnauthorizedOperation", "InsufficientInstanceCapacity"], Kind.ELSEWHERE),
-        (["UnauthorizedOperation"] * 3 + ["UnfulfillableCapacity"] * 3, Kind.FATAL),
-        (["MaxSpotInstanceCountExceeded"] * 3 + ["UnfulfillableCapacity"] * 3, Kind.LATER),
-        (["UnauthorizedOperation", "NeverHeardOf"], Kind.LATER),
-        (["UnfulfillableCapacity"] * 6, Kind.ELSEWHERE),
-    ],
-)
-def test_errors_of_several_pools(codes: list[str], kind: Kind) -> None:
-    """The most hopeful counts, and a pool that was not even tried says nothing. Otherwise a role without permission is
-    taken for a lack of capacity, and nobody mends it."""
-    assert kind == _read(errors(*codes)).kind
+    tried = [(error.type, error.zone) for error in launch.errors if error.code == "InsufficientInstanceCapacity"]
+    assert 3 == len(tried)
+    assert {Place(*pool) for pool in tried} <= set(GROUND.places(()))
 
 
 def test_life_of_an_instance(site: Site) -> None:
     """Ending is not yet dead: an agent there is still saving. Not shown is neither."""
-    instance = launched(site)
+    (started,) = call(site).started
+    instance = started.instance
 
-    seen = [site.fleet.life(instance)]
+    seen = [site.ec2.lives([instance])]
     site.do(lambda: site.plane.ec2.instance_shutting_down(instance, Reason.USER))
-    seen.append(site.fleet.life(instance))
+    seen.append(site.ec2.lives([instance]))
     site.kill(instance)
-    seen.append(site.fleet.life(instance))
+    seen.append(site.ec2.lives([instance]))
     site.advance(3601)
-    seen.append(site.fleet.life(instance))
+    seen.append(site.ec2.lives([instance]))
 
-    assert [Life.ALIVE, Life.ENDING, Life.DEAD, None] == seen
+    assert [{instance: Life.ALIVE}, {instance: Life.ENDING}, {instance: Life.DEAD}, {}] == seen
 
 
-@pytest.mark.parametrize("instance", ["i-0123456789abcdef0", "i-nonsense"])
-def test_unknown_instance_has_no_life_and_no_tags(site: Site, instance: str) -> None:
-    assert site.fleet.life(instance) is None
-    assert {} == site.fleet.tags(instance)
+def test_lives_of_many_are_asked_in_parts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2 refuses a filter of more than 200 values; and one id that it does not show must not hide the others."""
+    monkeypatch.setattr(ec2, "FILTER_VALUES", 2)
+    started = [each.instance for each in call(site, 5).started]
+
+    assert dict.fromkeys(started, Life.ALIVE) == site.ec2.lives(["i-0123456789abcdef0", *started])
+
+
+def test_spot_request_tells_before_the_instance_ends(site: Site) -> None:
+    """EC2 marks the request and lets the instance run on for two minutes: a witness when the notice was lost."""
+    first, second = (each.instance for each in call(site, 2).started)
+    site.do(lambda: site.plane.ec2.interrupt_warning(first))
+
+    assert {first} == site.ec2.marked([first, second])
+    assert {first: Life.ALIVE, second: Life.ALIVE} == site.ec2.lives([first, second])
 
 
 def test_tags_survive_the_instance(site: Site) -> None:
     """They are how a death before the assignment is told apart from somebody else's."""
-    instance = launched(site)
-    site.kill(instance)
+    (started,) = call(site).started
+    site.kill(started.instance)
 
-    assert {"spotrelay:run": "r", "spotrelay:attempt": "1"}.items() <= site.fleet.tags(instance).items()
+    expected = {"spotrelay:run": "r0", "spotrelay:attempt": "1", "spotrelay:fleet": FLEET, "spotrelay:stack": STACK}
+    assert expected.items() <= site.ec2.tags(started.instance).items()
+    assert {} == site.ec2.tags("i-0123456789abcdef0")

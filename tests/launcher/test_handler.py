@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from spotrelay.core import keys
+from spotrelay.core import keys, records
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.launcher import handler
 from spotrelay.local.events import Event
@@ -69,7 +69,8 @@ def test_damaged_object_fails_its_own_message_only(site: Site, damaged: str) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b'{"run": "../..", "attempt": 0, "kind": 7, "instance": []}')
     if damaged == "answer":
-        (site.objects._root / keys.intent(run, 2, 0)).write_bytes(b"{}")
+        seat = records.Seat("f-0123456789abcdef0123", site.clock.now(), site.clock.now())
+        site.objects.create(keys.seat(keys.Member(run, 2, 0)), records.encode(seat))
 
     assert [0] == site.invoke(*events, ResumeRequest(other, 1).encode())
     assert 1 == len(site.live(other, 1))
@@ -110,23 +111,25 @@ def test_whole_launcher_comes_from_its_environment(site: Site, tmp_path: Path, m
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    handler._succession = None
+    handler._launcher = None
 
     answer = handler.handle({"Records": [{"messageId": "m", "body": ResumeRequest(run, 1).encode()}]}, None)
 
-    warm = handler._succession
+    warm = handler._launcher
     assert {"batchItemFailures": []} == answer
     assert 1 == len(site.live(run, 1))
     assert warm is handler._ready()
-    warm._fleet._client.close()  # type: ignore[attr-defined]
-    warm._bell._client.close()  # type: ignore[attr-defined]
+    assert warm is not None
+    ec2: Any = warm.succession._ec2
+    for client in (ec2._caller, ec2._looker, warm.bell._client):
+        client.close()
 
 
 def test_environment_that_lacks_something_fails_every_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken deployment must not swallow requests: they stay in the queue until it is mended."""
     monkeypatch.delenv("SPOTRELAY_STORE", raising=False)
     monkeypatch.delenv("SPOTRELAY_LAUNCH_TEMPLATE", raising=False)
-    monkeypatch.setattr(handler, "_succession", None)
+    monkeypatch.setattr(handler, "_launcher", None)
     entries = [{"messageId": name, "body": ResumeRequest("run-1", 1).encode()} for name in "ab"]
 
     answer = handler.handle({"Records": entries}, None)

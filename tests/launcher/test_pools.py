@@ -1,4 +1,4 @@
-"""The words of a CreateFleet request: every pool gets its turn, and the same step says the same."""
+"""The words of a CreateFleet request: every pool gets its turn, and the same members make the same call."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotrelay.core.spec import Instance, Run, Spec
-from spotrelay.launcher.pools import TRIED_A_CALL, fleet_request
+from spotrelay.core.keys import Member
+from spotrelay.launcher.pools import TRIED_A_CALL, Ground, Place, for_members, request, round_of
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
+FLEET = "f-0123456789abcdef0123"
+PLACES = st.lists(st.builds(Place, st.sampled_from([f"m{n}.large" for n in range(12)]), st.sampled_from(ZONES)))
 
 
-def request(types: tuple[str, ...], zones: tuple[str, ...], step: int = 0, market: str = "spot") -> dict[str, Any]:
-    spec = Spec(Run("r", ("true",), "/job"), instance=Instance(types, market))
-    return fleet_request(spec, 1, step, template="relay", version="7", zones=zones, types=("m5.large",))
+def ground(types: tuple[str, ...] = ("m5.large",), zones: tuple[str, ...] = ZONES, template: str = "relay") -> Ground:
+    return Ground(template, "7", zones, types, "my-stack")
 
 
-def pools(types: tuple[str, ...], zones: tuple[str, ...], step: int = 0) -> list[dict[str, str]]:
-    return request(types, zones, step)["LaunchTemplateConfigs"][0].get("Overrides", [])
+def call(*members: Member, market: str = "spot") -> dict[str, Any]:
+    return for_members(request(ground(), [Place("g5.xlarge", "us-east-1a")], market, FLEET), members)
 
 
-def test_request_as_a_whole() -> None:
+def tags(of: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in of["TagSpecifications"][0]["Tags"]}
+
+
+def test_call_as_a_whole() -> None:
     """Exactly what is sent. `instant` answers at once; without a strategy EC2 takes the pools that are about to go."""
     expected = {
         "Type": "instant",
@@ -37,6 +42,8 @@ def test_request_as_a_whole() -> None:
             {
                 "ResourceType": "instance",
                 "Tags": [
+                    {"Key": "spotrelay:stack", "Value": "my-stack"},
+                    {"Key": "spotrelay:fleet", "Value": FLEET},
                     {"Key": "Name", "Value": "r #1"},
                     {"Key": "spotrelay:run", "Value": "r"},
                     {"Key": "spotrelay:attempt", "Value": "1"},
@@ -46,37 +53,56 @@ def test_request_as_a_whole() -> None:
         "SpotOptions": {"AllocationStrategy": "price-capacity-optimized"},
     }
 
-    assert expected == request(("g5.xlarge",), ZONES[:1])
+    assert expected == call(Member("r", 1, 0))
+
+
+def test_shared_call_names_no_run() -> None:
+    """All instances of a fleet get the same tags: naming one run would be a lie on the others."""
+    shared = call(Member("a", 1, 0), Member("b", 3, 2))
+
+    assert 2 == shared["TargetCapacitySpecification"]["TotalTargetCapacity"]
+    assert {"spotrelay:stack": "my-stack", "spotrelay:fleet": FLEET, "Name": "spotrelay"} == tags(shared)
+
+
+def test_template_by_its_id() -> None:
+    """A stack knows the id; people know the name."""
+    (config,) = request(ground(template="lt-0abc"), [], "spot", FLEET)["LaunchTemplateConfigs"]
+
+    assert {"LaunchTemplateSpecification": {"LaunchTemplateId": "lt-0abc", "Version": "7"}} == config
 
 
 def test_on_demand_has_no_spot_options() -> None:
     """EC2 refuses spot options in a fleet without spot."""
-    assert "SpotOptions" not in request((), ZONES, market="on-demand")
+    assert "SpotOptions" not in call(Member("r", 1, 0), market="on-demand")
 
 
 def test_types_of_the_spec_come_before_the_launcher_s() -> None:
-    assert {"c5.large"} == {pool["InstanceType"] for pool in pools(("c5.large",), ZONES)}
-    assert {"m5.large"} == {pool["InstanceType"] for pool in pools((), ZONES)}
+    assert {"c5.large"} == {place.type for place in ground().places(("c5.large",))}
+    assert {"m5.large"} == {place.type for place in ground().places(())}
 
 
 def test_types_count_without_zones_too() -> None:
     """A deployment that names no zones leaves them to EC2. Forgotten with them, the run starts on another type."""
-    assert [{"InstanceType": "c5.large"}] == pools(("c5.large",), ())
+    assert [{"InstanceType": "c5.large"}] == [place.override() for place in ground(zones=()).places(("c5.large",))]
 
 
 def test_pool_is_listed_once() -> None:
     """EC2 refuses a fleet with the same pool twice, each time."""
-    assert pools(("c5.large",), ZONES) == pools(("c5.large", "c5.large"), ZONES + ZONES)
+    assert ground().places(("c5.large",)) == ground(zones=ZONES * 2).places(("c5.large", "c5.large"))
 
 
-@given(st.integers(0, 12), st.integers(0, 4), st.integers(0, 1000))
-def test_a_round_begins_with_all_pools_and_then_tries_each(kinds: int, zones: int, start: int) -> None:
-    """EC2 really tries three of a request. In a round each pool is among three, wherever the round is entered."""
-    types = tuple(f"m{number}.large" for number in range(1, kinds + 1))
-    everything = pools(types, ZONES[:zones])
-    windows = -(-len(everything) // TRIED_A_CALL)
-    turns = [pools(types, ZONES[:zones], start + turn) for turn in range(windows + 1)]
+@given(PLACES.map(lambda places: list(dict.fromkeys(places))), st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
+def test_round_tries_each_pool(places: list[Place], evicted_at: set[int], unsupported_at: set[int]) -> None:
+    """EC2 really tries three of a request. In a round each pool that may serve is among three; what evicted us is
+    never tried before what did not; and there is always something to try."""
+    evicted = {place for n, place in enumerate(places) if n in evicted_at}
+    unsupported = {place for n, place in enumerate(places) if n in unsupported_at}
+    tries = round_of(places, evicted, unsupported)
+    useful = [place for place in places if place not in unsupported] or places
 
-    assert everything in turns
-    assert all(any(pool in turn and len(turn) <= TRIED_A_CALL for turn in turns) for pool in everything)
-    assert turns[0] == pools(types, ZONES[:zones], start)
+    assert all(any(place in each and len(each) <= TRIED_A_CALL for each in tries) for place in useful)
+    assert {place for each in tries for place in each} == set(useful)
+    calm = [place for place in useful if place not in evicted] or useful
+    assert calm == tries[0]
+    last_calm = max((n for n, each in enumerate(tries) if set(each) <= set(calm)), default=0)
+    assert all(not set(each) & evicted for each in tries[: last_calm + 1]) or set(calm) & evicted

@@ -11,7 +11,7 @@ from spotrelay.core import keys, records
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.launcher import succession
 from spotrelay.local.instances import Reason
-from support.launcher_site import Site, site_in
+from support.launcher_site import Fuse, Site, site_in
 
 
 def test_first_attempt_gets_an_instance_that_knows_its_run(site: Site) -> None:
@@ -46,7 +46,7 @@ def test_duplicates_at_once_launch_once(site: Site) -> None:
 
     def launch(launcher: succession.Succession) -> None:
         together.wait(5)
-        launcher.ensure(ResumeRequest(run, 1))
+        launcher.ensure([ResumeRequest(run, 1)])
 
     threads = [threading.Thread(target=launch, args=(launcher,)) for launcher in launchers]
     for thread in threads:
@@ -204,13 +204,11 @@ def test_image_that_never_boots_does_not_burn_money(site: Site) -> None:
 
 def test_death_before_the_assignment_was_written(site: Site) -> None:
     """The launcher died right after CreateFleet, then the instance did: its tags say whose it was."""
-    run = site.begin()
-    site.fuse.at, site.fuse.after = 1, True
-    while "create_fleet" not in site.fuse.calls:
-        site.fuse.at = len(site.fuse.calls) + 1
-        site.fuse.calls.clear()
-        assert [0] == site.ask(run, 1)
-    site.fuse.at = 0
+    site.ask(site.begin(), 1)
+    run, died_at = site.begin(), site.fuse.calls.index("create_fleet") + 1
+    site.fuse = Fuse(died_at, after=True)
+    assert [0] == site.ask(run, 1)
+    site.fuse = Fuse()
     (lost,) = site.launched(run, 1)
     assert site.assigned(lost.id) is None
 

@@ -21,13 +21,19 @@ from typing import Any, TypeVar
 import pytest
 
 from spotrelay.core import keys, records
+from spotrelay.core.errors import StoreUnavailable
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.core.spec import Instance as On
 from spotrelay.core.spec import Limits, Run, Spec
 from spotrelay.launcher import handler
-from spotrelay.launcher.ec2 import Ec2
+from spotrelay.launcher.bell import SqsBell
+from spotrelay.launcher.books import RunBooks
+from spotrelay.launcher.crew import Alone
+from spotrelay.launcher.ec2 import Ec2, Unanswered
 from spotrelay.launcher.objects import Folder, Objects
-from spotrelay.launcher.succession import Ground, Succession
+from spotrelay.launcher.pace import Pace
+from spotrelay.launcher.pools import Ground
+from spotrelay.launcher.succession import Succession
 from spotrelay.local.clock import ManualClock
 from spotrelay.local.instances import Instance, Reason, State
 from spotrelay.local.server import ControlPlane
@@ -39,6 +45,7 @@ ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 TYPES = ("m5.large", "c5.large")
 QUEUE = "requests"
 VISIBILITY_S = 360.0
+STACK = "relay"
 STATE_CHANGES = {"source": ["aws.ec2"], "detail-type": ["EC2 Instance State-change Notification"]}
 
 
@@ -66,18 +73,21 @@ class Fuse:
 class _Fused:
     def __init__(self, target: object, fuse: Fuse) -> None:
         self._target, self._fuse = target, fuse
+        # Each service is away in its own words.
+        away = isinstance(target, Ec2) and fuse.error is StoreUnavailable
+        self._error: type[BaseException] = Unanswered if away else fuse.error
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method, fuse = getattr(self._target, name), self._fuse
+        method, fuse, error = getattr(self._target, name), self._fuse, self._error
 
         def call(*args: Any, **named: Any) -> Any:
             fuse.calls.append(name)
             hit = len(fuse.calls) == fuse.at
             if hit and not fuse.after:
-                raise fuse.error(f"before {name}")
+                raise error(f"before {name}")
             result = method(*args, **named)
             if hit:
-                raise fuse.error(f"after {name}")
+                raise error(f"after {name}")
             return result
 
         return call
@@ -102,15 +112,15 @@ class Site:
         template = {"LaunchTemplateName": "relay", "LaunchTemplateData": {"ImageId": "ami-0123456789abcdef0"}}
         self.do(lambda: self.plane.ec2.create_launch_template(template))
         self.do(lambda: self.plane.events.route(STATE_CHANGES, QUEUE))
-        self.objects, self.fleet, self.bell = objects, Ec2(), handler.SqsBell(self.url)
+        self.objects, self.ec2, self.bell = objects, Ec2(), SqsBell(self.url, self.clock.now)
         self.fuse = Fuse()
         self.log: list[str] = []
         self._names = (f"run-{number}" for number in itertools.count(1))
 
     def close(self) -> None:
-        self.fleet._client.close()
-        self.bell._client.close()
-        handler._succession = None
+        for client in (self.ec2._caller, self.ec2._looker, self.bell._client):
+            client.close()
+        handler._launcher = None
         self._await(self.plane.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -136,16 +146,21 @@ class Site:
         """A new one: nothing is remembered from call to call but what is written."""
         return Succession(
             self.fuse.on(self.objects),
-            self.fuse.on(self.fleet),
+            self.fuse.on(self.ec2),
             self.fuse.on(self.bell),
-            Ground("relay", "1", ZONES, TYPES),
+            Ground("relay", "1", ZONES, TYPES, STACK),
+            pace=Pace(self.clock.now, self.bell.waiting),
+            books=RunBooks(self.fuse.on(self.objects), self.clock.now),
+            readers=Alone(),
+            callers=Alone(),
             log=lambda event, **_: self.log.append(event),
             now=self.clock.now,
+            sleep=self.advance,
         )
 
     def invoke(self, *bodies: str) -> list[int]:
         """One batch. Which of the bodies are to be delivered again; all, when the launcher died."""
-        handler._succession = self.succession()
+        handler._launcher = handler.Launcher(self.succession(), self.fuse.on(self.bell))
         entries = [{"messageId": str(number), "body": body} for number, body in enumerate(bodies)]
         try:
             answer = handler.handle({"Records": entries}, None)
@@ -209,7 +224,8 @@ class Site:
         """As an agent comes to its run. False, and it is gone, when there is nothing for it to do."""
         assigned = self.read(records.Assignment, keys.assignment(instance))
         if assigned is not None and self.read(records.Outcome, keys.outcome(assigned.run)) is None:
-            claim = records.Claim(instance, "token", self.clock.now())
+            on = self.do(lambda: self.plane.ec2.instances.known(instance))
+            claim = records.Claim(instance, "token", self.clock.now(), on.type, on.zone, str(on.market))
             if self.objects.create(keys.claim(assigned.run, assigned.attempt), records.encode(claim)):
                 return True
         self.kill(instance)
@@ -245,13 +261,18 @@ class Site:
     def launched(self, run: str, attempt: int) -> list[Instance]:
         """Every instance that was ever started for the attempt, in order."""
         wanted = {"spotrelay:run": run, "spotrelay:attempt": str(attempt)}
-        return [each for each in self.do(lambda: list(self.plane.ec2.instances)) if wanted.items() <= each.tags.items()]
+        everything = self.do(lambda: list(self.plane.ec2.instances))
+        return [i for i in everything if wanted.items() <= i.tags.items() or self.assigned(i.id) == (run, attempt)]
 
     def live(self, run: str, attempt: int) -> list[str]:
         return [i.id for i in self.launched(run, attempt) if i.state in (State.PENDING, State.RUNNING)]
 
     def assigned(self, instance: str) -> tuple[str, int] | None:
-        found = self.read(records.Assignment, keys.assignment(instance))
+        """None too when the assignment is damaged."""
+        try:
+            found = self.read(records.Assignment, keys.assignment(instance))
+        except records.RecordInvalid:
+            return None
         return None if found is None else (found.run, found.attempt)
 
     def outcome(self, run: str) -> str | None:

@@ -31,8 +31,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# A run's name is part of object names, tags, tokens and paths: one lower-case DNS-like label. 40, because
-# "<run>.<attempt>.<step>.<salt>" must fit into EC2's ClientToken of 64 ASCII characters.
+# A run's name is part of object names, tags and paths: one lower-case DNS-like label. 40 characters fit on a line.
 RUN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 FLEET_ID = re.compile(r"f-[0-9a-f]{20}")
@@ -174,19 +173,10 @@ def seat(member: Member) -> str:
     return f"{launches(member.run, member.attempt)}{member.step:04d}.json"
 
 
-def intent(name: str, attempt: int, step: int) -> str:
-    return f"{launches(name, attempt)}{step:04d}.json"
-
-
 def step_of(key: str) -> int | None:
-    """Of an intent; None for what is none. Not bound to four digits: an endless wait for capacity outgrows them."""
+    """Of a seat; None for what is none. Not bound to four digits: an endless wait for capacity outgrows them."""
     match = re.fullmatch(r".*-(\d{4,})\.json", key, re.ASCII)
     return int(match[1]) if match else None
-
-
-def client_token(name: str, attempt: int, step: int, salt: str) -> str:
-    """EC2 remembers tokens longer than a run may live; `salt` tells a run from an earlier one of the same name."""
-    return f"{name}.{attempt}.{step}.{salt}"
 
 
 def answer(name: str, attempt: int, step: int) -> str:

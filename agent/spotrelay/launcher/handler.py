@@ -2,14 +2,14 @@
 
     SPOTRELAY_STORE             s3://bucket/prefix, or file:///folder
     SPOTRELAY_QUEUE_URL         the queue that it is fed from, and rings
-    SPOTRELAY_LAUNCH_TEMPLATE   name:version; a fixed version, because one that moves changes a request under its token
+    SPOTRELAY_LAUNCH_TEMPLATE   name or id, and version; a fixed one: one that moves changes a request under its token
+    SPOTRELAY_STACK             the value of the tag by which instances are ours
     SPOTRELAY_ZONES             us-east-1a,us-east-1b
     SPOTRELAY_TYPES             instance types for runs that name none
-    SPOTRELAY_RETRY_S           the first wait for capacity (15)
 
-A message that fails is reported by its id and comes back alone; the others of its batch are done. One that never can
-succeed (garbage) fails each time and so ends in the dead-letter queue, where an alarm tells a person. Waiting for
-capacity is no failure.
+A batch is taken together: what wants the same pools shares a call. A message that fails is reported by its id and comes
+back alone; the others of its batch are done. One that never can succeed (garbage) fails each time and so ends in the
+dead-letter queue, where an alarm tells a person. Waiting for capacity is no failure.
 """
 
 from __future__ import annotations
@@ -18,41 +18,95 @@ import json
 import os
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
-from spotrelay.core.messages import Ignored, InstanceGone, ResumeRequest, decode
-from spotrelay.launcher.ec2 import Ec2
+from spotrelay.core.errors import StoreUnavailable
+from spotrelay.core.messages import (
+    Ignored,
+    InstanceEnding,
+    InstanceGone,
+    Message,
+    ResumeRequest,
+    Sweep,
+    decode,
+)
+from spotrelay.launcher.bell import SqsBell
+from spotrelay.launcher.books import RunBooks
+from spotrelay.launcher.crew import Threads
+from spotrelay.launcher.ec2 import Ec2, Unanswered
 from spotrelay.launcher.objects import open_objects
-from spotrelay.launcher.succession import Ground, Succession
+from spotrelay.launcher.pace import Pace
+from spotrelay.launcher.pools import Ground
+from spotrelay.launcher.succession import Succession
 
-CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+# When EC2 or the store was away for an event of EC2's.
+AGAIN_S = 15
+# A batch has ten messages, each with a handful of reads; more threads than that wait for Python, not for the store.
+READERS, CALLERS = 16, 8
 
-_succession: Succession | None = None
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """What is kept warm between calls."""
+
+    succession: Succession
+    bell: SqsBell
+
+
+_launcher: Launcher | None = None
 
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     """SQS's event shape; the answer names failed messages (ReportBatchItemFailures)."""
-    failures = []
+    asked, failed = defaultdict[ResumeRequest, list[str]](list), set[str]()
     for record in event.get("Records", []):
+        identity = str(record["messageId"])
         try:
-            _act(record["body"])
+            for request in _requests(decode(record["body"]), record["body"]):
+                asked[request].append(identity)
         except Exception as error:  # one bad message must not take the others with it
-            log("message.failed", id=record.get("messageId"), error=f"{type(error).__name__}: {error}")
-            failures.append({"itemIdentifier": record["messageId"]})
-    return {"batchItemFailures": failures}
+            log("message.failed", id=identity, error=f"{type(error).__name__}: {error}")
+            failed.add(identity)
+    if asked:
+        failed |= _ensure(asked)
+    return {"batchItemFailures": [{"itemIdentifier": identity} for identity in sorted(failed)]}
 
 
-def _act(body: str) -> None:
-    match decode(body):
-        case ResumeRequest() as request:
-            _ready().ensure(request)
-        case InstanceGone(instance=instance):
-            _ready().instance_gone(instance)
+def _requests(message: Message, body: str) -> Sequence[ResumeRequest]:
+    match message:
+        case ResumeRequest():
+            return [message]
+        case InstanceGone(instance=instance) | InstanceEnding(instance=instance):
+            try:
+                return _ready().succession.successors_of(instance)
+            except (StoreUnavailable, Unanswered) as error:
+                # Failed, it would come back after the visibility timeout, and five times at most.
+                log("event.unanswered", instance=instance, error=str(error))
+                _ready().bell.again(body, AGAIN_S)
+        case Sweep():
+            pass
         case Ignored(what=what):
             log("event.ignored", what=what)
+    return []
+
+
+def _ensure(asked: dict[ResumeRequest, list[str]]) -> set[str]:
+    """The ids of messages that are to come back."""
+    try:
+        errors = _ready().succession.ensure(asked)
+    except Exception as broken:  # a broken deployment swallows nothing: everything stays in the queue
+        errors = dict.fromkeys(asked, broken)
+    failed = set[str]()
+    for request, error in errors.items():
+        # Of an attempt that several messages ask for, one stands for all.
+        ids = [i for r, ids in asked.items() if (r.run, r.attempt) == (request.run, request.attempt) for i in ids]
+        what = f"{type(error).__name__}: {error}"
+        log("message.failed", ids=ids, run=request.run, attempt=request.attempt, error=what)
+        failed.update(ids)
+    return failed
 
 
 def log(event: str, **fields: Any) -> None:
@@ -61,34 +115,39 @@ def log(event: str, **fields: Any) -> None:
     sys.stdout.flush()
 
 
-class SqsBell:
-    def __init__(self, url: str) -> None:
-        self._client: Any = boto3.client("sqs", config=CONFIG)
-        self._url = url
-
-    def ring(self, request: ResumeRequest, delay_s: int) -> None:
-        self._client.send_message(QueueUrl=self._url, MessageBody=request.encode(), DelaySeconds=delay_s)
-
-
-def _ready() -> Succession:
+def _ready() -> Launcher:
     """Clients are made once for each execution environment: a warm call costs about a millisecond."""
-    global _succession  # noqa: PLW0603 - that is how a Lambda keeps what is warm
-    if _succession is None:
-        _succession = from_environment(dict(os.environ))
-    return _succession
+    global _launcher  # noqa: PLW0603 - that is how a Lambda keeps what is warm
+    if _launcher is None:
+        _launcher = from_environment(dict(os.environ))
+    return _launcher
 
 
-def from_environment(environment: dict[str, str]) -> Succession:
+def from_environment(environment: dict[str, str]) -> Launcher:
     template, _, version = environment["SPOTRELAY_LAUNCH_TEMPLATE"].partition(":")
     ground = Ground(
         template=template,
         version=version or "1",
         zones=_words(environment.get("SPOTRELAY_ZONES", "")),
         types=_words(environment.get("SPOTRELAY_TYPES", "")),
-        retry_s=float(environment.get("SPOTRELAY_RETRY_S", "15")),
+        stack=environment.get("SPOTRELAY_STACK", "spotrelay"),
     )
     objects = open_objects(environment["SPOTRELAY_STORE"])
-    return Succession(objects, Ec2(), SqsBell(environment["SPOTRELAY_QUEUE_URL"]), ground, log=log, now=time.time)
+    bell = SqsBell(environment["SPOTRELAY_QUEUE_URL"], time.time)
+    succession = Succession(
+        objects,
+        Ec2(),
+        bell,
+        ground,
+        pace=Pace(time.time, bell.waiting),
+        books=RunBooks(objects, time.time),
+        readers=Threads(READERS),
+        callers=Threads(CALLERS),
+        log=log,
+        now=time.time,
+        sleep=time.sleep,
+    )
+    return Launcher(succession, bell)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -1,57 +1,106 @@
-"""Which pools to ask for, and in which words: the CreateFleet request of one step of the hunt.
+"""Which pools to ask for, and in which words: the CreateFleet request of one step of a hunt.
 
 A pool is instance type × zone × market. EC2 chooses among all pools of a request by price and what it believes is
 left, and really tries about three of them; their order in the request means nothing to it. So a hunt goes in rounds: at
-first all pools, since EC2 knows best, then three by three, so that each is tried whatever EC2 believes, then all again.
+first all pools, since EC2 knows best, then three by three, so that each is tried whatever EC2 believes.
 
-The request is written into the intent and never computed twice: the same ClientToken with other parameters is refused.
+What evicted us in the last half hour is about to evict again: such pools come in a second round, when the others had
+their turn. What a zone does not offer is left out, unless nothing else is left.
+
+The request is written into the fleet's intent and never computed twice: the same ClientToken with other parameters is
+refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from spotrelay.core.spec import Spec
+from spotrelay.core.keys import Member
 
 TRIED_A_CALL = 3
-RUN_TAG, ATTEMPT_TAG = "spotrelay:run", "spotrelay:attempt"
+# Most runs that share one call: so many are unlucky together when it goes wrong.
+MOST_MEMBERS = 50
+RUN_TAG, ATTEMPT_TAG, FLEET_TAG, STACK_TAG = (
+    f"spotrelay:{what}" for what in ("run", "attempt", "fleet", "stack")
+)  # fmt: skip
 
 
-def fleet_request(
-    spec: Spec, attempt: int, step: int, *, template: str, version: str, zones: Sequence[str], types: Sequence[str]
-) -> dict[str, Any]:
-    """Everything but the ClientToken. `types` are the launcher's own, for a spec that names none."""
-    pools = _of_step(_pools(spec.instance.types or types, zones), step)
-    template_config: dict[str, Any] = {
-        "LaunchTemplateSpecification": {"LaunchTemplateName": template, "Version": version},
-    }
-    if pools:
-        template_config["Overrides"] = pools
-    tags = {"Name": f"{spec.run.name} #{attempt}", RUN_TAG: spec.run.name, ATTEMPT_TAG: str(attempt)}
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pool less its market. An empty zone: any."""
+
+    type: str
+    zone: str
+
+    def override(self) -> dict[str, str]:
+        return {"InstanceType": self.type, **({"AvailabilityZone": self.zone} if self.zone else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where instances may be launched. `types`: for a spec that names none. `stack`: the tag that makes them ours."""
+
+    template: str
+    version: str
+    zones: Sequence[str]
+    types: Sequence[str]
+    stack: str = "spotrelay"
+
+    def places(self, types: Sequence[str]) -> list[Place]:
+        """Each once: EC2 refuses a fleet that lists a pool twice."""
+        zones = list(dict.fromkeys(self.zones)) or [""]
+        return [Place(each, zone) for each in dict.fromkeys(types or self.types) for zone in zones]
+
+
+Round = Sequence[Sequence[Place]]
+
+
+def round_of(places: Sequence[Place], evicted: Collection[Place], unsupported: Collection[Place]) -> Round:
+    """All tries of one round, in order: step k of a hunt makes try k modulo their number. At least one."""
+    places = [place for place in places if place not in unsupported] or places
+    calm = [place for place in places if place not in evicted]
+    if not calm or len(calm) == len(places):
+        return _tries(places)
+    return [*_tries(calm), *_tries([place for place in places if place in evicted])]
+
+
+def _tries(places: Sequence[Place]) -> list[Sequence[Place]]:
+    # Three pools or fewer are all tried each time.
+    windows = [places[first : first + TRIED_A_CALL] for first in range(0, len(places), TRIED_A_CALL)]
+    return [places, *windows] if len(windows) > 1 else [places]
+
+
+def request(ground: Ground, places: Sequence[Place], market: str, fleet: str) -> dict[str, Any]:
+    """Everything but the ClientToken and what depends on the members."""
+    named = "LaunchTemplateId" if ground.template.startswith("lt-") else "LaunchTemplateName"
+    config: dict[str, Any] = {"LaunchTemplateSpecification": {named: ground.template, "Version": ground.version}}
+    if places:
+        config["Overrides"] = [place.override() for place in places]
     return {
         "Type": "instant",
-        "LaunchTemplateConfigs": [template_config],
-        "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": spec.instance.market},
-        "TagSpecifications": [
-            {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
-        ],
+        "LaunchTemplateConfigs": [config],
+        "TargetCapacitySpecification": {"DefaultTargetCapacityType": market},
+        "TagSpecifications": [_tagged({STACK_TAG: ground.stack, FLEET_TAG: fleet})],
         # The API's default, lowest-price, is the one AWS recommends against: it picks the pools that are about to go.
-        **(
-            {"SpotOptions": {"AllocationStrategy": "price-capacity-optimized"}}
-            if spec.instance.market == "spot"
-            else {}
-        ),
+        **({"SpotOptions": {"AllocationStrategy": "price-capacity-optimized"}} if market == "spot" else {}),
     }
 
 
-def _pools(types: Sequence[str], zones: Sequence[str]) -> list[dict[str, str]]:
-    """Each once: EC2 refuses a fleet that lists a pool twice. Without zones EC2 takes any."""
-    places = [{"AvailabilityZone": zone} for zone in dict.fromkeys(zones)] or [{}]
-    return [{"InstanceType": instance_type, **place} for instance_type in dict.fromkeys(types) for place in places]
+def for_members(written: dict[str, Any], members: Sequence[Member]) -> dict[str, Any]:
+    """The call itself. One run alone is named in its instance's tags, for people: many cannot be, as all instances of
+    a fleet get the same."""
+    capacity = {**written["TargetCapacitySpecification"], "TotalTargetCapacity": len(members)}
+    (ours,) = written["TagSpecifications"]
+    tags = {tag["Key"]: tag["Value"] for tag in ours["Tags"]}
+    if len(members) == 1:
+        run, attempt = members[0].run, members[0].attempt
+        tags |= {"Name": f"{run} #{attempt}", RUN_TAG: run, ATTEMPT_TAG: str(attempt)}
+    else:
+        tags |= {"Name": "spotrelay"}
+    return {**written, "TargetCapacitySpecification": capacity, "TagSpecifications": [_tagged(tags)]}
 
 
-def _of_step(pools: list[dict[str, str]], step: int) -> list[dict[str, str]]:
-    windows = [pools[first : first + TRIED_A_CALL] for first in range(0, len(pools), TRIED_A_CALL)]
-    # Three pools or fewer are all tried each time.
-    return [pools, *windows][step % (len(windows) + 1)] if len(windows) > 1 else pools
+def _tagged(tags: dict[str, str]) -> dict[str, Any]:
+    return {"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}

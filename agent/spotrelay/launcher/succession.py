@@ -1,291 +1,267 @@
-"""Exactly one successor (P3): make one attempt of one run have one new owner, however often it is asked for.
+"""Exactly one successor (P3): make each attempt that is asked for have one new owner, however often it is asked for.
 
 The queue delivers twice, late and out of order, and this code may die between any two lines. So it decides nothing
-from a message: every call reads where the run stands and does the next thing that is missing, in an order in which
-each thing found done implies all before it:
+from a message. For every request it reads where the run stands (`standing`), decides what is next (`decision`), and
+does that: ring again, take over what another launcher left, or hunt for a machine (`hunters`, `fleets`). The order of
+what is written makes each thing found done imply all before it:
 
-    intent (create-only: token and request) → CreateFleet → assignment (create-only) → answer (create-only) → claim
+    fleet → seat → CreateFleet → assignment → answer → claim
 
-1. Two launchers at once: one creates the intent, the other reads it and makes the same call with the same token.
-2. Died after the intent: whoever comes next makes the same call again, and gets the same instance.
+1. Two launchers at once: each seat is one's; the other comes back later and finds its work done.
+2. Died on the way: whoever comes next makes the same call with the same token, and gets the same instances.
 3. No capacity: the bell for the next step is rung *before* the answer is written; a step that is answered has been
    rung for, so a duplicate may be dropped. Died in between: one bell too many, which finds its work done. The answer
    keeps the bell's number, so that the bell itself is known for what it is, whatever the clocks say.
 4. Launched and died before it claimed: EC2's event comes back here, and the next step launches another.
 5. No word from EC2 or the store: the bell is rung for the same again. A message that failed instead would come back
    later (visibility timeout) and, after a few times, never (dead letters).
-
-A successor is refused while its predecessor is neither ending nor dead: a forged or stale message must not fence a
-healthy attempt.
 """
 
 from __future__ import annotations
 
-import math
-import random
-import re
-import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
-from spotrelay.core import keys, records, spec
-from spotrelay.core.errors import SpecError, StoreUnavailable
+from spotrelay.core import keys, records
+from spotrelay.core.errors import StoreUnavailable
 from spotrelay.core.messages import ResumeRequest
-from spotrelay.launcher import pools
-from spotrelay.launcher.ec2 import Kind, Launch, Life, Unanswered
+from spotrelay.core.spec import Spec
+from spotrelay.launcher import notes, pools
+from spotrelay.launcher.crew import Crew
+from spotrelay.launcher.decision import MOST_LOOKS, Decision, Do, Lives, Predecessor, decide
+from spotrelay.launcher.ec2 import Launch, Life, Started, Unanswered
+from spotrelay.launcher.fleets import Fleets
+from spotrelay.launcher.hunters import AWAY_REST_S, Failed, Hunter, Hunters, Rings, Step
 from spotrelay.launcher.objects import Objects
-
-R = TypeVar("R")
-
-# SQS cannot delay longer than 900 s.
-LONGEST_DELAY_S = 900
-# The agent posts its request and writes its status side by side; a put takes 0.1–0.2 s, rarely seconds.
-EVIDENCE_DELAY_S = 5
-# After so many looks without evidence the message was not the agent's. The predecessor's own death brings the next.
-MOST_LOOKS = 60
-# Describe forgets an instance about an hour after its end.
-FORGOTTEN_S = 3600.0
-# Burnt tokens and dead instances are skipped at once; more of them in one call than this is something else.
-STEPS_A_CALL = 5
+from spotrelay.launcher.pace import Pace
+from spotrelay.launcher.refusals import Action
+from spotrelay.launcher.standing import Records, Standing
 
 
-class Predecessor(Enum):
-    """Of the attempt that is asked for."""
+class Ec2(Protocol):
+    """Each raises `ec2.Unanswered`."""
 
-    GONE = auto()  # dead, or there never was one: it adds nothing any more
-    DONE = auto()  # handed over
-    ENDING = auto()  # told to go; still saving, and it may yet end the run by itself
-    HEALTHY = auto()  # as far as anybody can see
-
-
-class Fleet(Protocol):
     def create_fleet(self, request: dict[str, Any], token: str) -> Launch: ...
-    def life(self, instance: str) -> Life | None: ...
+    def started_by(self, fleet: str) -> Sequence[Started]: ...
+    def lives(self, instances: Iterable[str]) -> dict[str, Life]: ...
+    def marked(self, instances: Iterable[str]) -> set[str]: ...
     def tags(self, instance: str) -> dict[str, str]: ...
 
 
 class Bell(Protocol):
-    def ring(self, request: ResumeRequest, delay_s: int) -> None: ...
+    def ring(self, rings: Rings) -> Failed:
+        """Send each request after so many seconds. Those that could not be sent, with the error."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """Where instances may be launched. `retry_s`: the first wait for capacity, doubled with each step."""
+class Books(Protocol):
+    """What a run may still use, and on which market. Each raises StoreError, and RecordInvalid."""
 
-    template: str
-    version: str
-    zones: Sequence[str]
-    types: Sequence[str]
-    retry_s: float = 15.0
+    def end(self, standing: Standing, *, died: bool) -> records.Cancel | None:
+        """Why it may not go on. `died`: its predecessor is dead, and has said all it will."""
+        ...
+
+    def market(self, spec: Spec, attempt: int, since: float, quota: bool) -> str:
+        """`quota`: EC2 said that the account may have no more spot instances."""
+        ...
 
 
 class Succession:
+    """`readers` wait for the store, `callers` for EC2: two crews, since a caller waits for readers."""
+
     def __init__(
         self,
         objects: Objects,
-        fleet: Fleet,
+        ec2: Ec2,
         bell: Bell,
-        ground: Ground,
+        ground: pools.Ground,
         *,
+        pace: Pace,
+        books: Books,
+        readers: Crew,
+        callers: Crew,
         log: Callable[..., None],
         now: Callable[[], float],
+        sleep: Callable[[float], None],
     ) -> None:
-        self._objects, self._fleet, self._bell, self._ground = objects, fleet, bell, ground
-        self._log, self._now = log, now
-
-    def instance_gone(self, instance: str) -> None:
-        """The owner of an attempt died, or one who was to be its owner; or it is none of ours."""
-        assigned = self._read(records.Assignment, keys.assignment(instance)) or self._tagged(instance)
-        if assigned is None:
-            return
-        claim = self._read(records.Claim, keys.claim(assigned.run, assigned.attempt))
-        if claim is None:
-            self.ensure(ResumeRequest(assigned.run, assigned.attempt))
-        elif claim.instance == instance:
-            self.ensure(ResumeRequest(assigned.run, assigned.attempt + 1))
-
-    def ensure(self, request: ResumeRequest) -> None:
-        """Done, or rung for. Raises when not even the bell can be rung, or when an object is damaged."""
-        try:
-            self._ensure(request)
-        except (Unanswered, StoreUnavailable) as error:
-            self._log("resume.unanswered", run=request.run, attempt=request.attempt, error=str(error))
-            self._ring(request, self._delay(min(request.rings, 3)))
-
-    def _ensure(self, request: ResumeRequest) -> None:
-        run, attempt = request.run, request.attempt
-        specification = self._spec(run)
-        if specification is None:
-            return self._log("resume.unknown_run", run=run)
-        if self._objects.get(keys.outcome(run)) is not None:
-            return self._log("resume.run_over", run=run)
-        if self._objects.get(keys.claim(run, attempt)) is not None:
-            return self._log("resume.has_owner", run=run, attempt=attempt)
-        predecessor = self._predecessor(run, attempt - 1)
-        if predecessor is Predecessor.HEALTHY:
-            return self._look_again(request)
-        end = self._end(specification, attempt)
-        if end is None:
-            return self._hunt(specification, request, predecessor_gone=predecessor is Predecessor.GONE)
-        # One that is still at it may succeed before it goes, and then that is the outcome.
-        return self._look_again(request) if predecessor is Predecessor.ENDING else self._conclude(run, attempt, *end)
-
-    # --- may it be
-
-    def _predecessor(self, run: str, attempt: int) -> Predecessor:
-        if attempt == 0:
-            return Predecessor.GONE
-        claim = self._read(records.Claim, keys.claim(run, attempt))
-        if claim is None:
-            return Predecessor.HEALTHY  # not even begun
-        if self._objects.get(keys.handover(run, attempt)) is not None:
-            return Predecessor.DONE
-        life = self._fleet.life(claim.instance)
-        if life is Life.DEAD or (life is None and self._now() - claim.at > FORGOTTEN_S):
-            return Predecessor.GONE
-        status = self._read(records.Status, keys.status(run, attempt))
-        told = status is not None and status.gone_at is not None
-        return Predecessor.ENDING if told or life is Life.ENDING else Predecessor.HEALTHY
-
-    def _look_again(self, request: ResumeRequest) -> None:
-        if request.rings >= MOST_LOOKS:
-            return self._log(
-                "resume.refused", run=request.run, attempt=request.attempt, why="predecessor is not ending"
-            )
-        return self._ring(request, EVIDENCE_DELAY_S)
-
-    def _end(self, specification: spec.Spec, attempt: int) -> tuple[str, str] | None:
-        """Result and reason, of a run that may not go on."""
-        run, limits = specification.run.name, specification.limits
-        if self._objects.get(keys.cancel(run)) is not None:
-            return "stopped", "a person stopped the run while no attempt was running"
-        if attempt > limits.attempts:
-            return "limit", f"limits.attempts = {limits.attempts} is reached"
-        if limits.hours and self._now() - self._begun(run) > limits.hours * 3600:
-            return "limit", f"limits.hours = {limits.hours:g} is reached"
-        return None
-
-    def _begun(self, run: str) -> float:
-        first = self._read(records.Claim, keys.claim(run, 1))
-        return first.at if first else self._now()
-
-    def _conclude(self, run: str, attempt: int, result: str, message: str) -> None:
-        outcome = records.Outcome(result=result, attempt=attempt - 1, at=self._now(), message=message)
-        self._objects.create(keys.outcome(run), records.encode(outcome))
-        self._log("run.concluded", run=run, result=result, message=message)
-
-    # --- make it so
-
-    def _hunt(self, specification: spec.Spec, request: ResumeRequest, *, predecessor_gone: bool) -> None:
-        run, attempt = request.run, request.attempt
-        first = max(self._last_step(run, attempt), 0)
-        for step in range(first, first + STEPS_A_CALL):
-            answer = self._read(records.Answer, keys.answer(run, attempt, step))
-            if answer is None:
-                intent = self._intent(specification, attempt, step, predecessor_gone)
-                answer = self._call(intent, request, step)
-            if answer.instance is None:
-                if request.rings < answer.rung and self._now() < answer.retry_at:
-                    return self._log("resume.waiting", run=run, attempt=attempt, errors=answer.errors)
-            elif not self._died(answer):
-                return self._log("resume.launched", run=run, attempt=attempt, instance=answer.instance)
-            elif (wait := self._breath(run, attempt, step, answer)) > 0:
-                return self._ring(request, wait)
-        return self._ring(request, math.ceil(self._ground.retry_s))
-
-    def _last_step(self, run: str, attempt: int) -> int:
-        steps = (keys.step_of(key) for key in self._objects.list(keys.launches(run, attempt)))
-        return max((step for step in steps if step is not None), default=-1)
-
-    def _intent(self, specification: spec.Spec, attempt: int, step: int, predecessor_gone: bool) -> records.Intent:
-        run, ground = specification.run.name, self._ground
-        request = pools.fleet_request(
-            specification,
-            attempt,
-            step,
-            template=ground.template,
-            version=ground.version,
-            zones=ground.zones,
-            types=ground.types,
+        self._objects, self._ec2, self._bell, self._books = objects, ec2, bell, books
+        self._readers, self._log, self._now = readers, log, now
+        self._records = Records(objects)
+        self._fleets = Fleets(objects, ec2, readers, now)
+        self._notes = notes.Notes(objects, now)
+        self._hunters = Hunters(
+            objects,
+            self._fleets,
+            ground,
+            pace=pace,
+            known=self._notes,
+            ring=self._ring,
+            market=books.market,
+            readers=readers,
+            callers=callers,
+            log=log,
+            now=now,
+            sleep=sleep,
         )
-        token = keys.client_token(run, attempt, step, secrets.token_hex(4))
-        intent = records.Intent(token, run, attempt, request, self._now(), predecessor_gone)
-        key = keys.intent(run, attempt, step)
-        if self._objects.create(key, records.encode(intent)):
-            return intent
-        return self._read(records.Intent, key) or intent
 
-    def _call(self, intent: records.Intent, request: ResumeRequest, step: int) -> records.Answer:
-        """Make the call, and what follows from it, up to the answer. Raises Unanswered."""
-        run, attempt = request.run, request.attempt
-        launch = self._fleet.create_fleet(intent.request, intent.token)
-        rung, retry_at = 0, 0.0
-        if launch.instance is not None:
-            assignment = records.Assignment(run, attempt, intent.predecessor_gone)
-            self._objects.create(keys.assignment(launch.instance), records.encode(assignment))
-        elif launch.kind is not Kind.BURNT:
-            delay = LONGEST_DELAY_S if launch.kind is Kind.FATAL else self._delay(step)
-            rung, retry_at = request.rings + 1, self._now() + delay
-            self._ring(request, delay)
-        answer = records.Answer(
-            kind=launch.kind,
-            at=self._now(),
-            instance=launch.instance,
-            instance_type=launch.instance_type,
-            zone=launch.zone,
-            errors=list(launch.errors),
-            retry_at=retry_at,
-            rung=rung,
-        )
-        self._objects.create(keys.answer(run, attempt, step), records.encode(answer))
-        return answer
+    # --- who is meant
 
-    def _died(self, answer: records.Answer) -> bool:
-        """Launched, but dead by now. EC2's event may have come while there was no assignment: so it is asked here."""
-        assert answer.instance is not None
-        life = self._fleet.life(answer.instance)
-        return self._now() - answer.at > FORGOTTEN_S if life is None else life is not Life.ALIVE
+    def successors_of(self, instance: str) -> list[ResumeRequest]:
+        """What to ask for when this instance ends: nothing, when it is none of ours or owned nothing.
 
-    def _breath(self, run: str, attempt: int, step: int, answer: records.Answer) -> int:
-        """Seconds to wait before the next launch. A machine may be taken while it boots: then the next one comes at
-        once. Two in a row are rather an image that cannot boot, and that must not launch and pay for ever."""
-        before = self._read(records.Answer, keys.answer(run, attempt, step - 1)) if step else None
-        if before is None or before.instance is None:
-            return 0
-        return math.ceil(answer.at + self._backoff(step) - self._now())
+        Raises StoreError, Unanswered.
+        """
+        found = [self._after(instance, run, attempt) for run, attempt in self._assigned(instance)]
+        return [request for request in found if request is not None]
 
-    def _backoff(self, step: int) -> float:
-        """Doubled each step, up to SQS's longest delay."""
-        return float(min(self._ground.retry_s * 2 ** min(step, 10), LONGEST_DELAY_S))
+    def _after(self, instance: str, run: str, attempt: int) -> ResumeRequest | None:
+        claim = self._records.read(records.Claim, keys.claim(run, attempt))
+        if claim is None:
+            return ResumeRequest(run, attempt)
+        return ResumeRequest(run, attempt + 1) if claim.instance == instance else None
 
-    def _delay(self, step: int) -> int:
-        """Less up to a quarter: many runs must not come back together."""
-        return max(1, int(self._backoff(step) * random.uniform(0.75, 1.0)))  # noqa: S311 - jitter
+    def _assigned(self, instance: str) -> list[tuple[str, int]]:
+        assignment = self._records.read(records.Assignment, keys.assignment(instance))
+        if assignment is not None:
+            return [(assignment.run, assignment.attempt)]
+        # Its launcher died, or is still at it: then anybody of its fleet may be the one without a machine.
+        fleet = self._ec2.tags(instance).get(pools.FLEET_TAG, "")
+        seated = self._fleets.find(fleet) if keys.FLEET_ID.fullmatch(fleet) else None
+        return [(member.run, member.attempt) for member in seated.seats] if seated else []
 
-    def _ring(self, request: ResumeRequest, delay_s: int) -> None:
-        again = ResumeRequest(request.run, request.attempt, request.rings + 1)
-        self._bell.ring(again, min(delay_s, LONGEST_DELAY_S))
+    # --- every request, whole
 
-    # --- what is written
+    def ensure(self, requests: Iterable[ResumeRequest]) -> Failed:
+        """Done, or rung for. What could not even be rung for, or met a damaged object, is returned with its error."""
+        failed, hunters, rings = Failed(), list[Hunter](), list[tuple[ResumeRequest, int]]()
+        abandoned: dict[str, list[ResumeRequest]] = {}
+        for standing, decision in self._decided(self._standings(_newest(requests), rings, failed), rings):
+            request = standing.request
+            self._log(f"resume.{decision.why}", run=request.run, attempt=request.attempt)
+            if decision.do is Do.LATER:
+                rings.append((request, decision.delay_s))
+            elif decision.do is Do.TAKE_OVER:
+                abandoned.setdefault(decision.fleet, []).append(request)
+            elif decision.do is Do.HUNT:
+                try:
+                    hunters += self._allowed(standing, decision, rings)
+                except StoreUnavailable:
+                    rings.append((request, AWAY_REST_S))
+                except Exception as error:  # one damaged run must not take the others of its batch with it
+                    failed[request] = error
+        failed |= self._ring(rings)
+        for fleet, askers in sorted(abandoned.items()):
+            failed |= self._take_over(fleet, askers)
+        return failed | self._hunters.hunt(hunters)
 
-    def _tagged(self, instance: str) -> records.Assignment | None:
-        """Ours by its tags, when it died before its assignment was written."""
-        tags = self._fleet.tags(instance)
-        run, attempt = tags.get(pools.RUN_TAG, ""), tags.get(pools.ATTEMPT_TAG, "")
-        if keys.RUN_NAME.fullmatch(run) and re.fullmatch("[1-9][0-9]{0,4}", attempt):
-            return records.Assignment(run, int(attempt))
-        return None
-
-    def _spec(self, run: str) -> spec.Spec | None:
-        key = keys.spec(run)
-        data = self._objects.get(key)
-        found = None if data is None else spec.from_json(data, source=key)
-        if found is not None and found.run.name != run:
-            raise SpecError([f"{key}: [run] name is {found.run.name} — the object was copied or damaged; start anew"])
+    def _standings(
+        self, asked: Sequence[ResumeRequest], rings: list[tuple[ResumeRequest, int]], failed: Failed
+    ) -> list[Standing]:
+        found = []
+        for request, standing in zip(asked, self._readers.map(self._standing, asked), strict=True):
+            if isinstance(standing, Standing):
+                found.append(standing)
+            elif isinstance(standing, StoreUnavailable):
+                self._log("resume.unanswered", run=request.run, attempt=request.attempt, error=str(standing))
+                rings.append((request, AWAY_REST_S))
+            else:
+                failed[request] = standing
         return found
 
-    def _read(self, cls: type[R], key: str) -> R | None:
-        data = self._objects.get(key)
-        return None if data is None else records.decode(cls, data, key=key)
+    def _standing(self, request: ResumeRequest) -> Standing | Exception:
+        try:
+            return self._records.standing(request)
+        except Exception as error:  # as in `ensure`
+            return error
+
+    def _decided(
+        self, standings: list[Standing], rings: list[tuple[ResumeRequest, int]]
+    ) -> Iterator[tuple[Standing, Decision]]:
+        lives = Lives({})
+        try:
+            lives = self._lives(standings)
+        except Unanswered as error:
+            # What needs no word of EC2 is decided all the same.
+            self._log("resume.unanswered", error=str(error))
+            rings += [(standing.request, AWAY_REST_S) for standing in standings if any(standing.instances())]
+            standings = [standing for standing in standings if not any(standing.instances())]
+        for standing in standings:
+            yield standing, decide(standing, lives, self._now())
+
+    def _lives(self, standings: Sequence[Standing]) -> Lives:
+        """The second question only for those about whom nobody else has said anything."""
+        known = self._ec2.lives(instance for standing in standings for instance in standing.instances())
+        unsure = [
+            standing.before.claim.instance
+            for standing in standings
+            if decide(standing, Lives(known), self._now()).why == "predecessor_healthy"
+            and standing.before is not None
+            and standing.before.claim is not None
+        ]
+        return Lives(known, self._ec2.marked(unsure) if unsure else ())
+
+    def _ring(self, rings: Rings) -> Failed:
+        again = {ResumeRequest(r.run, r.attempt, r.rings + 1): (r, delay_s) for r, delay_s in rings}
+        try:
+            failed = self._bell.ring([(request, delay_s) for request, (_, delay_s) in again.items()])
+        except Exception as error:  # their messages come back, and find what the others had done
+            return {request: error for request, _ in rings}
+        return {again[request][0]: error for request, error in failed.items()}
+
+    def _take_over(self, fleet: str, askers: Sequence[ResumeRequest]) -> Failed:
+        try:
+            return self._hunters.take_over(fleet)
+        except StoreUnavailable as error:
+            self._log("fleet.unanswered", fleet=fleet, error=str(error))
+            return self._ring([(request, AWAY_REST_S) for request in askers])
+        except Exception as error:  # as in `ensure`
+            return dict.fromkeys(askers, error)
+
+    # --- may it go on
+
+    def _allowed(
+        self, standing: Standing, decision: Decision, rings: list[tuple[ResumeRequest, int]]
+    ) -> Iterable[Hunter]:
+        """The hunter, or none: then the run is concluded, or will be when its predecessor is."""
+        request, answer = standing.request, standing.search.answer
+        assert standing.spec is not None
+        gone = decision.predecessor is Predecessor.GONE
+        end = self._books.end(standing, died=gone)
+        if end is not None:
+            # One that is still at it may succeed before it goes, and then that is the outcome.
+            if decision.predecessor is not Predecessor.ENDING:
+                self._conclude(standing, end)
+            elif request.rings < MOST_LOOKS:
+                rings.append((request, AWAY_REST_S))
+            return ()
+        quota = answer is not None and answer.kind == Action.ON_DEMAND
+        market = self._books.market(standing.spec, request.attempt, decision.since, quota)
+        self._note_eviction(standing)
+        return (Hunter(Step(request, decision.step, decision.since, market), standing.spec, gone),)
+
+    def _conclude(self, standing: Standing, end: records.Cancel) -> None:
+        request, before = standing.request, standing.before
+        left = before.handover.snapshot if before and before.handover else None
+        last = before.status.snapshot if before and before.status else None
+        outcome = records.Outcome(
+            end.result, request.attempt - 1, self._now(), snapshot=left or last, message=end.message
+        )
+        self._objects.create(keys.outcome(request.run), records.encode(outcome))
+        self._log("run.concluded", run=request.run, result=end.result, message=end.message)
+
+    def _note_eviction(self, standing: Standing) -> None:
+        before = standing.before
+        if before is None or before.claim is None or before.claim.market != "spot" or standing.search.step >= 0:
+            return
+        if before.handover is None or before.handover.reason == "interrupted":
+            self._notes.write(notes.EVICTED, pools.Place(before.claim.instance_type, before.claim.zone))
+
+
+def _newest(requests: Iterable[ResumeRequest]) -> list[ResumeRequest]:
+    """Each attempt once, as its last bell asked for it."""
+    newest: dict[tuple[str, int], ResumeRequest] = {}
+    for request in requests:
+        known = newest.get((request.run, request.attempt))
+        if known is None or known.rings < request.rings:
+            newest[(request.run, request.attempt)] = request
+    return list(newest.values())

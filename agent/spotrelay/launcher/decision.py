@@ -1,0 +1,141 @@
+"""What a resume request needs next, decided from where its run stands: no I/O, one function, read from top to bottom.
+
+settled          it has its owner, or the run is over, or nobody knows it
+look again       its predecessor is neither ending nor dead: a forged or stale message must not fence a healthy
+                 attempt, and a true one is followed by evidence within seconds
+theirs           another launcher is at this very step; it has `fleets.TAKEOVER_S` to come to its end
+take over        that launcher is dead: its call is made again, with its token
+wait             a bell is rung for the next step, and hangs
+launched         an instance lives, and will claim
+rest             two instances in a row died before they claimed: rather an image that cannot boot
+hunt             make the next step, unless the run may not go on (`succession` looks at cancel and limits)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from spotrelay.core import records
+from spotrelay.launcher.ec2 import Life
+from spotrelay.launcher.standing import Before, Standing
+
+# Describe forgets an instance about an hour after its end.
+FORGOTTEN_S = 3600.0
+# The agent posts its request and writes its status side by side; a put takes 0.1–0.2 s, rarely seconds.
+EVIDENCE_DELAY_S = 5
+# After so many looks without evidence the message was not the agent's. The predecessor's own death brings the next.
+MOST_LOOKS = 60
+# How long a launcher may take from its intent to its answer before another one takes its fleet over. It makes no call
+# after 25 s (`fleets.MAKER_S`), and a call ends within 13.
+TAKEOVER_S = 40.0
+FIRST_REST_S, LONGEST_REST_S = 15.0, 900.0
+
+
+class Do(Enum):
+    NOTHING = auto()  # `why` says what is so
+    LATER = auto()  # ring again after `delay_s`
+    TAKE_OVER = auto()  # `fleet`
+    HUNT = auto()  # `step`, `since`
+
+
+class Predecessor(Enum):
+    """Of the attempt that is asked for."""
+
+    GONE = auto()  # dead, or there never was one: it adds nothing any more
+    DONE = auto()  # handed over
+    ENDING = auto()  # told to go; still saving, and it may yet end the run by itself
+    HEALTHY = auto()  # as far as anybody can see
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    do: Do
+    why: str
+    delay_s: int = 0
+    fleet: str = ""
+    step: int = 0
+    since: float = 0.0
+    predecessor: Predecessor = Predecessor.GONE
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """What EC2 says of the instances that matter. `marked`: those it will take, though they run on."""
+
+    known: Mapping[str, Life]
+    marked: Collection[str] = ()
+
+    def of(self, instance: str) -> Life | None:
+        """None: EC2 does not know it, yet or any more."""
+        life = self.known.get(instance)
+        return Life.ENDING if life is Life.ALIVE and instance in self.marked else life
+
+
+def decide(standing: Standing, lives: Lives, now: float) -> Decision:
+    if standing.settled:
+        return Decision(Do.NOTHING, standing.settled)
+    before = predecessor(standing.before, lives, now)
+    if before is Predecessor.HEALTHY:
+        if standing.request.rings >= MOST_LOOKS:
+            return Decision(Do.NOTHING, "refused")
+        return Decision(Do.LATER, "predecessor_healthy", EVIDENCE_DELAY_S)
+    return _next(standing, lives, now, before)
+
+
+def predecessor(before: Before | None, lives: Lives, now: float) -> Predecessor:
+    if before is None:
+        return Predecessor.GONE
+    if before.claim is None:
+        return Predecessor.HEALTHY  # not even begun
+    if before.handover is not None:
+        return Predecessor.DONE
+    life = lives.of(before.claim.instance)
+    if life is Life.DEAD or (life is None and now - before.claim.at > FORGOTTEN_S):
+        return Predecessor.GONE
+    told = before.status is not None and before.status.gone_at is not None
+    return Predecessor.ENDING if told or life is Life.ENDING else Predecessor.HEALTHY
+
+
+def _next(standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
+    search = standing.search
+    if search.seat is None:
+        return Decision(Do.HUNT, "first_step", step=search.step + 1, since=now, predecessor=before)
+    if search.answer is None:
+        left = search.seat.at + TAKEOVER_S - now
+        if left > 0:
+            return Decision(Do.LATER, "others_at_it", math.ceil(left))
+        return Decision(Do.TAKE_OVER, "abandoned", fleet=search.seat.fleet, predecessor=before)
+    return _after(search.answer, standing, lives, now, before)
+
+
+def _after(answer: records.Answer, standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
+    step = standing.search.step + 1
+    if answer.instance is None:
+        if standing.request.rings < answer.rung and now < answer.retry_at:
+            return Decision(Do.NOTHING, "waiting")
+        return Decision(Do.HUNT, "again", step=step, since=answer.since, predecessor=before)
+    if not died(answer, lives, now):
+        return Decision(Do.NOTHING, "launched")
+    rest = _rest(answer, standing.search.earlier, step, now)
+    if rest > 0:
+        return Decision(Do.LATER, "dies_before_it_claims", rest)
+    return Decision(Do.HUNT, "died_unclaimed", step=step, since=now, predecessor=before)
+
+
+def died(answer: records.Answer, lives: Lives, now: float) -> bool:
+    """Launched, but dead by now. EC2's event may have come while there was no assignment: so it is asked here."""
+    assert answer.instance is not None
+    life = lives.of(answer.instance)
+    return now - answer.at > FORGOTTEN_S if life is None else life is not Life.ALIVE
+
+
+def _rest(answer: records.Answer, earlier: records.Answer | None, step: int, now: float) -> int:
+    """Seconds until the next launch. A machine may be taken while it boots: then the next one comes at once. Two in a
+    row must not launch and pay for ever."""
+    if earlier is None or earlier.instance is None:
+        return 0
+    rest: float = min(FIRST_REST_S * 2 ** min(step - 1, 10), LONGEST_REST_S)
+    return math.ceil(answer.at + rest - now)

@@ -1,0 +1,359 @@
+"""Hunting: from attempts that need a machine to calls of EC2, and from what EC2 says to answers and bells.
+
+One wake of a hunt, for all that a batch brought:
+
+    who may have the same pools shares a call (`_calls`) → the account's pace grants it (`_try`) → fleet, seats, call
+    (`_make`) → served, or the next try of this wake (`_following`), or a bell and a reason (`_end`)
+
+A try that is followed by another in the same wake is answered with the bell that is ringing already: should this
+launcher die, its message comes back and goes on from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from spotrelay.core import keys, records
+from spotrelay.core.errors import StoreUnavailable
+from spotrelay.core.keys import Member
+from spotrelay.core.messages import ResumeRequest
+from spotrelay.core.spec import Spec
+from spotrelay.launcher import notes, pools, rhythm
+from spotrelay.launcher.crew import Crew
+from spotrelay.launcher.decision import TAKEOVER_S
+from spotrelay.launcher.ec2 import Launch, Started, Unanswered
+from spotrelay.launcher.fleets import Candidate, Come, Fleets, Seated
+from spotrelay.launcher.objects import Objects
+from spotrelay.launcher.pace import Pace
+from spotrelay.launcher.refusals import Action, Refusal, verdict
+
+# When to ask again for what only a person can change.
+PERSON_REST_S = 300
+# When EC2 or the store is away.
+AWAY_REST_S = 15
+# A call that was lost on the way is made again at once, and once more: then rather the service is away.
+CALLS_A_FLEET = 3
+CALL_PAUSE_S = 0.5
+# EC2 has been seen to fail one token for hours, while others were served (karpenter #9616).
+HOPELESS_S = 900.0
+LAUNCHED = "launched"
+WAITING = {
+    "paced": "the account's launches a second are used up: it waits for its turn",
+    "others_at_it": "another launcher is at it",
+    "unanswered": "EC2 gave no answer: the same call is made again",
+}
+
+Rings = Sequence[tuple[ResumeRequest, int]]
+Failed = dict[ResumeRequest, Exception]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the hunt for one attempt."""
+
+    request: ResumeRequest
+    number: int
+    since: float
+    market: str
+
+    @property
+    def member(self) -> Member:
+        return Member(self.request.run, self.request.attempt, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Hunter:
+    """An attempt that needs a machine, in this wake; `tries` it made in it."""
+
+    step: Step
+    spec: Spec
+    predecessor_gone: bool
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Of one step. Neither `started` nor `launch`: no call was made, or none was answered; `why` names it.
+    `error`: a fault, of ours or of an object; its message comes back."""
+
+    step: Step
+    started: Started | None = None
+    launch: Launch | None = None
+    why: str = ""
+    delay_s: int = 0
+    error: Exception | None = None
+
+    @property
+    def refusal(self) -> Refusal:
+        return (self.launch.refusal if self.launch else None) or verdict(())
+
+
+@dataclass
+class Call:
+    """Hunters that ask for the same pools."""
+
+    places: Sequence[pools.Place]
+    market: str
+    hunters: list[Hunter] = field(default_factory=list)
+
+
+class Ring(Protocol):
+    def __call__(self, rings: Rings) -> Failed:
+        """Each request again after so many seconds. Those that could not be sent, with the error."""
+        ...
+
+
+class Hunters:
+    """`readers` wait for the store, `callers` for EC2: two crews, since a caller waits for readers.
+
+    `market`: which one a hunt may turn to, when EC2 says that the account may have no more spot instances.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        fleets: Fleets,
+        ground: pools.Ground,
+        *,
+        pace: Pace,
+        known: notes.Notes,
+        ring: Ring,
+        market: Callable[[Spec, int, float, bool], str],
+        readers: Crew,
+        callers: Crew,
+        log: Callable[..., None],
+        now: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._objects, self._fleets, self._ground = objects, fleets, ground
+        self._pace, self._notes, self._ring, self._market = pace, known, ring, market
+        self._readers, self._callers = readers, callers
+        self._log, self._now, self._sleep = log, now, sleep
+
+    def hunt(self, hunters: Iterable[Hunter]) -> Failed:
+        """Try after try, as long as a wake may last. Then each has a machine, or a bell."""
+        hunting = {hunter.step.request: hunter for hunter in hunters}
+        until, failed = self._now() + rhythm.HOLD_S, Failed()
+        while hunting:
+            results = [each for some in self._callers.map(self._try, self._calls(hunting.values())) for each in some]
+            pause = min(rhythm.pause_s(len(self._round(each))) for each in hunting.values())
+            last = self._now() + pause >= until
+            following = {r.step.request: None if last else self._following(hunting[r.step.request], r) for r in results}
+            on = {request: hunter for request, hunter in following.items() if hunter is not None}
+            failed |= self._end([result for result in results if result.step.request not in on])
+            self._readers.map(self._go_on, [result for result in results if result.step.request in on])
+            hunting = on
+            if hunting:
+                self._sleep(pause)
+        return failed
+
+    # --- what is asked for
+
+    def _round(self, hunter: Hunter) -> pools.Round:
+        places = self._ground.places(hunter.spec.instance.types)
+        evicted = self._notes.places(notes.EVICTED) if hunter.step.market == "spot" else ()
+        return pools.round_of(places, evicted, self._notes.places(notes.UNSUPPORTED))
+
+    def _calls(self, hunters: Iterable[Hunter]) -> list[Call]:
+        """Those who may have the same pools share a call, and the try that the farthest of them is at."""
+        alike = defaultdict[Any, list[Hunter]](list)
+        for hunter in hunters:
+            alike[(hunter.step.market, *self._ground.places(hunter.spec.instance.types))].append(hunter)
+        calls = []
+        for group in alike.values():
+            group.sort(key=lambda each: each.step.since)  # who waits longest is served first
+            tries = self._round(group[0])
+            places = tries[max(each.step.number for each in group) % len(tries)]
+            for first in range(0, len(group), pools.MOST_MEMBERS):
+                calls.append(Call(places, group[0].step.market, group[first : first + pools.MOST_MEMBERS]))
+        return calls
+
+    def _try(self, call: Call) -> list[Result]:
+        granted = self._pace.grant(len(call.hunters))
+        ours, others = call.hunters[:granted], call.hunters[granted:]
+        results = [Result(each.step, why="paced", delay_s=self._pace.delay_s()) for each in others]
+        try:
+            return results + (self._make(replace(call, hunters=ours)) if ours else [])
+        except (Unanswered, StoreUnavailable) as error:
+            self._log("fleet.unanswered", error=str(error))
+            return results + [Result(h.step, why="unanswered", delay_s=math.ceil(TAKEOVER_S)) for h in ours]
+        except Exception as error:  # one call's misfortune must not take the others with it
+            return results + [Result(h.step, error=error) for h in ours]
+
+    def _make(self, call: Call) -> list[Result]:
+        seated = self._fleets.open(
+            lambda identity: pools.request(self._ground, call.places, call.market, identity),
+            [Candidate(h.step.member, h.step.since, h.step.request.rings, h.predecessor_gone) for h in call.hunters],
+        )
+        come = self._call(seated)
+        self._learn(come)
+        results = []
+        for step in (hunter.step for hunter in call.hunters):
+            if step.member in seated.seats:
+                results.append(Result(step, come.served.get(step.member), come.launch))
+            else:
+                results.append(Result(step, why="others_at_it", delay_s=math.ceil(TAKEOVER_S)))
+        return results
+
+    def _call(self, seated: Seated) -> Come:
+        for left in range(CALLS_A_FLEET - 1, -1, -1):
+            if not self._fleets.young(seated):
+                break
+            try:
+                come = self._fleets.call(seated)
+            except Unanswered:
+                if not left:
+                    raise
+            else:
+                if not left or not come.launch.turned_away:
+                    return come
+            self._sleep(CALL_PAUSE_S)
+        raise Unanswered("no answer in the time that a fleet's maker has")
+
+    def _learn(self, come: Come) -> None:
+        if _paced(come):
+            self._pace.refused()
+        else:
+            self._pace.accepted(len(come.seated.seats) - len(come.served))
+        for error in come.launch.errors:
+            if error.drops_pool:
+                self._notes.write(notes.UNSUPPORTED, pools.Place(error.type, error.zone))
+
+    def _following(self, hunter: Hunter, result: Result) -> Hunter | None:
+        """The hunter at its next try of this wake, if there is one."""
+        if result.started is not None or result.launch is None:
+            return None
+        step, tries = replace(hunter.step, number=hunter.step.number + 1), hunter.tries + 1
+        following = replace(hunter, step=step, tries=tries)
+        match result.refusal.action:
+            case Action.BURNT:
+                return following
+            case Action.ON_DEMAND if step.market == "spot":
+                market = self._market(hunter.spec, step.request.attempt, step.since, True)
+                return replace(following, step=replace(step, market=market)) if market != step.market else None
+            case Action.ELSEWHERE:
+                fast = rhythm.fast(step.since, self._now())
+                return following if fast or tries < len(self._round(hunter)) else None
+        return None
+
+    # --- how it ends
+
+    def _end(self, results: Sequence[Result]) -> Failed:
+        """Those without an instance are rung for, and only then answered."""
+        failed = {result.step.request: result.error for result in results if result.error is not None}
+        sound = [result for result in results if result.error is None]
+        rests = {result.step.request: self._rest(result) for result in sound if result.started is None}
+        failed |= self._ring(list(rests.items()))
+        kept = [result for result in sound if result.step.request not in failed]
+        errors = self._readers.map(lambda result: self._settle(result, rests.get(result.step.request, 0)), kept)
+        return failed | {r.step.request: e for r, e in zip(kept, errors, strict=True) if e is not None}
+
+    def _rest(self, result: Result) -> int:
+        """Seconds until the next wake."""
+        if result.launch is None:
+            return result.delay_s
+        rest = rhythm.rest_s(result.step.since, self._now())
+        match result.refusal.action:
+            case Action.PACE:
+                return self._pace.delay_s()
+            case Action.PERSON:
+                return PERSON_REST_S
+            case Action.ELSEWHERE | Action.BURNT:
+                return rest
+        return max(rest, AWAY_REST_S)
+
+    def _go_on(self, result: Result) -> None:
+        """The answer to a step that another follows at once. Unwritten it misses nobody: the last step counts."""
+        try:
+            self._answer(result, rung=result.step.request.rings, retry_at=self._now())
+        except StoreUnavailable as error:
+            self._log(
+                "answer.unwritten", run=result.step.request.run, attempt=result.step.request.attempt, error=str(error)
+            )
+
+    def _settle(self, result: Result, delay_s: int) -> Exception | None:
+        request, due = result.step.request, self._now() + delay_s
+        try:
+            if result.launch is not None:
+                self._answer(result, rung=request.rings + 1, retry_at=due)
+            if result.started is None:
+                self._tell(result, due)
+        except StoreUnavailable as error:
+            # The instance is assigned, or the bell is rung: a step without an answer is taken over.
+            self._log("answer.unwritten", run=request.run, attempt=request.attempt, error=str(error))
+        except Exception as error:
+            return error
+        return None
+
+    def _answer(self, result: Result, *, rung: int, retry_at: float) -> None:
+        step, started, launch = result.step, result.started or Started("", "", ""), result.launch or Launch()
+        answer = records.Answer(
+            kind=LAUNCHED if result.started else str(result.refusal.action),
+            at=self._now(),
+            instance=started.instance or None,
+            instance_type=started.type,
+            zone=started.zone,
+            market=step.market,
+            errors=[str(error) for error in launch.errors],
+            since=step.since,
+            retry_at=retry_at,
+            rung=rung,
+        )
+        self._fleets.answer(step.member, answer)
+        if result.started:
+            told = {"run": step.request.run, "attempt": step.request.attempt, "hunted_s": self._now() - step.since}
+            self._log("resume.launched", instance=started.instance, type=started.type, zone=started.zone, **told)
+
+    def _tell(self, result: Result, due: float) -> None:
+        """hunt.json: why the run waits. Who only waits for its turn in a storm says so once."""
+        step, request = result.step, result.step.request
+        if result.launch is None and request.rings > 0:
+            return
+        person = result.launch is not None and result.refusal.action is Action.PERSON
+        why = WAITING.get(result.why) or str(result.refusal)
+        if person:
+            self._log("needs.person", run=request.run, attempt=request.attempt, why=why)
+        errors = [str(error) for error in result.launch.errors] if result.launch else []
+        told = records.Hunt(
+            request.attempt, step.number, step.since, self._now(), why, step.market, errors, due, person
+        )
+        self._objects.put(keys.hunt(request.run), records.encode(told))
+
+    # --- what another launcher left
+
+    def take_over(self, identity: str) -> Failed:
+        """Bring a fleet whose maker died to its end, for all its members. Raises StoreError."""
+        seated = self._fleets.find(identity)
+        if seated is None or not seated.seats:
+            self._log("fleet.gone", fleet=identity)
+            return {}
+        return self._complete(seated)
+
+    def _complete(self, seated: Seated) -> Failed:
+        market = str(seated.fleet.request["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
+        steps = [
+            Step(ResumeRequest(member.run, member.attempt, seat.rings), member.step, seat.since, market)
+            for member, seat in seated.seats.items()
+        ]
+        hopeless = self._now() - seated.fleet.at > HOPELESS_S
+        try:
+            come = self._fleets.give_up(seated) if hopeless else self._fleets.call(seated)
+        except Unanswered as error:
+            self._log("fleet.unanswered", fleet=seated.id, error=str(error))
+            return self._ring([(step.request, AWAY_REST_S) for step in steps])
+        self._learn(come)
+        if come.launch.turned_away:
+            # That this call was turned away does not say that an earlier one was.
+            return self._ring([(step.request, self._pace.delay_s()) for step in steps])
+        self._log("fleet.taken_over", fleet=seated.id, served=len(come.served), of=len(steps))
+        failed = self._end([Result(step, come.served.get(step.member), come.launch) for step in steps])
+        # An old token may bring instances that are dead by now, and whose deaths were told before they were assigned.
+        return failed | self._ring([(step.request, 0) for step in steps if step.member in come.served])
+
+
+def _paced(come: Come) -> bool:
+    return come.launch.refusal is not None and come.launch.refusal.action is Action.PACE

@@ -1,0 +1,113 @@
+"""Where a run stands when somebody asks for one of its attempts: everything that a decision needs, read at once.
+
+Nothing is remembered from call to call: what another launcher, an agent or a person did since is seen. The cheapest
+answers come first, since most messages of a storm are copies: an attempt that has its owner costs one read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from spotrelay.core import keys, records, spec
+from spotrelay.core.errors import SpecError
+from spotrelay.core.keys import Member
+from spotrelay.core.messages import ResumeRequest
+from spotrelay.launcher.objects import Objects
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The attempt before the one asked for, as it left its traces. No claim: it has not begun."""
+
+    claim: records.Claim | None
+    handover: records.Handover | None
+    status: records.Status | None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The hunt so far: its last step (-1: none), and the answers to that and to the one before."""
+
+    step: int = -1
+    seat: records.Seat | None = None
+    answer: records.Answer | None = None
+    earlier: records.Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`settled`: why there is nothing to do; then nothing else was read. `before`: None for a first attempt."""
+
+    request: ResumeRequest
+    settled: str = ""
+    spec: spec.Spec | None = None
+    before: Before | None = None
+    cancel: bytes | None = None
+    search: Search = Search()
+
+    def instances(self) -> Iterator[str]:
+        """Those whose life matters."""
+        if self.before is not None and self.before.claim is not None and self.before.handover is None:
+            yield self.before.claim.instance
+        if self.search.answer is not None and self.search.answer.instance is not None:
+            yield self.search.answer.instance
+
+
+class Records:
+    """Typed reading of the run's objects."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def read(self, cls: type[R], key: str) -> R | None:
+        """None when there is no such object. Raises RecordInvalid for a damaged one, StoreError."""
+        data = self._objects.get(key)
+        return None if data is None else records.decode(cls, data, key=key)
+
+    def standing(self, request: ResumeRequest) -> Standing:
+        run, attempt = request.run, request.attempt
+        if self._objects.get(keys.claim(run, attempt)) is not None:
+            return Standing(request, "has_owner")
+        if self._objects.get(keys.outcome(run)) is not None:
+            return Standing(request, "run_over")
+        specification = self._spec(run)
+        if specification is None:
+            return Standing(request, "unknown_run")
+        return Standing(
+            request,
+            spec=specification,
+            before=self._before(run, attempt - 1) if attempt > 1 else None,
+            cancel=self._objects.get(keys.cancel(run)),
+            search=self._search(run, attempt),
+        )
+
+    def _before(self, run: str, attempt: int) -> Before:
+        claim = self.read(records.Claim, keys.claim(run, attempt))
+        if claim is None:
+            return Before(None, None, None)
+        handover = self.read(records.Handover, keys.handover(run, attempt))
+        return Before(claim, handover, self.read(records.Status, keys.status(run, attempt)))
+
+    def _search(self, run: str, attempt: int) -> Search:
+        steps = (keys.step_of(key) for key in self._objects.list(keys.launches(run, attempt)))
+        step = max((step for step in steps if step is not None), default=-1)
+        if step < 0:
+            return Search()
+        seat = self.read(records.Seat, keys.seat(Member(run, attempt, step)))
+        answer = self.read(records.Answer, keys.answer(run, attempt, step))
+        died = step > 0 and answer is not None and answer.instance is not None
+        return Search(
+            step, seat, answer, self.read(records.Answer, keys.answer(run, attempt, step - 1)) if died else None
+        )
+
+    def _spec(self, run: str) -> spec.Spec | None:
+        key = keys.spec(run)
+        data = self._objects.get(key)
+        found = None if data is None else spec.from_json(data, source=key)
+        if found is not None and found.run.name != run:
+            raise SpecError([f"{key}: [run] name is {found.run.name} — the object was copied or damaged; start anew"])
+        return found
