@@ -143,6 +143,16 @@ def test_attempt_that_runs_is_counted_until_now_and_not_written(past: Past) -> N
     assert past.written() is None
 
 
+def test_attempt_that_is_silent_is_counted_until_it_was_heard_of(past: Past) -> None:
+    """It may be dead, and its death not known yet. Otherwise an hour that nobody pays for ends a run."""
+    past.claim()
+    past.status(at=1000)
+    past.now = 9000
+
+    assert 1000 + HEARD_S == past.through().machine_s
+    assert past.written() is None
+
+
 def test_attempt_that_nobody_claimed_uses_nothing(past: Past) -> None:
     assert Ledger() == past.through(1, died_at=7)
     assert past.written() is None

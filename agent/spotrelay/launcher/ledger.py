@@ -3,7 +3,7 @@
 The ledger through attempt n is the ledger through n - 1 and n's own part, which is taken from what the attempt left:
 
     seconds     from its claim to its end: the hand-over's; where EC2 was to take the machine, the moment that it gave;
-                of a machine that died without a word, when it was last heard of
+                of a machine that died without a word, or is at work, until it was last heard of
     dollars     of these seconds, at the prices of the pool it ran in (`prices.py`)
     work        `kept_s`, as the agent measured it: what the newest snapshot keeps
     fruitless   +1 where it ended without notice and left no snapshot; 0 where it left one. An attempt that EC2 took
@@ -105,7 +105,7 @@ class Ledgers:
         if left.claim is None:
             return before, False
         over = left.handover is not None or died_at is not None
-        end = max(left.claim.at, _end(left, died_at) if over else self._now())
+        end = max(left.claim.at, _end(left, self._now() if died_at is None else died_at))
         machine_s = end - left.claim.at
         bill = self._bill(left, end)
         after = replace(
@@ -167,16 +167,17 @@ class Ledgers:
         return None if data is None else records.decode(cls, data, key=key)
 
 
-def _end(left: Traces, died_at: float | None) -> float:
-    """Of an attempt that is over."""
+def _end(left: Traces, until: float) -> float:
+    """Of what is paid. `until`: when the machine is gone, or now."""
     assert left.claim is not None
     gone_at = left.status.gone_at if left.status is not None else None
     if left.handover is not None:
         # The agent stays until EC2 takes the machine, but not where the operating system is being stopped already.
         stays = left.handover.notice is not None and not left.handover.notice.startswith("system ")
         return max(left.handover.at, gone_at) if stays and gone_at is not None else left.handover.at
+    # Not longer than it was heard of: a death that is noticed late costs nothing.
     heard = max(left.claim.at, left.status.at if left.status is not None else 0.0, gone_at or 0.0)
-    return heard + HEARD_S if died_at is None else min(died_at, heard + HEARD_S)
+    return min(until, heard + HEARD_S)
 
 
 def _kept_s(left: Traces) -> float:

@@ -1,0 +1,172 @@
+"""May a run go on: what its past and its spec say together, from the objects that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from spotrelay.core import keys, records
+from spotrelay.core.messages import ResumeRequest
+from spotrelay.core.spec import Instance, Limits, Run, Save, Spec
+from spotrelay.launcher.accounts import Accounts
+from spotrelay.launcher.ledger import Bill
+from spotrelay.launcher.market import CHANGEOVER_S
+from spotrelay.launcher.objects import Folder
+from spotrelay.launcher.standing import Before, Standing
+
+RUN = "demo"
+NOW = 1_900_000_000.0
+
+
+class DollarAnHour:
+    def bill(self, market: str, instance_type: str, zone: str, start: float, end: float) -> Bill:
+        return Bill((end - start) / 3600)
+
+
+@dataclass
+class Lived:
+    """A run with attempts, one after the other, each of so many hours until now."""
+
+    folder: Path
+    limits: Limits = field(default_factory=Limits)
+    instance: Instance = field(default_factory=Instance)
+
+    def __post_init__(self) -> None:
+        self.objects = Folder(self.folder)
+        self.spec = Spec(Run(RUN, ("true",), "/job"), save=Save(0), limits=self.limits, instance=self.instance)
+        self.objects.create(keys.spec(RUN), self.spec.encode())
+        self.accounts = Accounts(self.objects, DollarAnHour(), lambda: NOW)
+
+    def attempt(self, number: int, *, since_h: float, until_h: float | None, ending: str = "handed over") -> None:
+        """`until_h` hours ago it ended; None: it runs."""
+        instance, at = f"i-{number:017x}", NOW - since_h * 3600
+        claim = records.Claim(instance, "t", at, "m5.large", "us-east-1a", "spot")
+        self.objects.create(keys.claim(RUN, number), records.encode(claim))
+        heard = NOW if until_h is None else NOW - until_h * 3600
+        kept_s = max(0.0, heard - at - 60)
+        status = records.Status(instance, "running", heard, kept_s=kept_s)
+        self.objects.put(keys.status(RUN, number), records.encode(status))
+        if until_h is not None and ending == "handed over":
+            own = f"{number}-0"
+            handover = records.Handover(instance, "interrupted", heard, None, 0, True, 0, own, kept_s=kept_s)
+            self.objects.create(keys.handover(RUN, number), records.encode(handover))
+
+    def end(self, attempt: int, *, died: bool = False, cancel: bytes | None = None) -> records.Cancel | None:
+        before = None
+        if attempt > 1:
+            before = Before(*(self._read(cls, key) for cls, key in _traces(attempt - 1).items()))
+        standing = Standing(ResumeRequest(RUN, attempt), spec=self.spec, before=before, cancel=cancel)
+        return self.accounts.end(standing, died=died)
+
+    def _read(self, cls: type, key: str) -> object:
+        data = self.objects.get(key)
+        return None if data is None else records.decode(cls, data, key=key)
+
+
+def _traces(attempt: int) -> Mapping[type, str]:
+    return {
+        records.Claim: keys.claim(RUN, attempt),
+        records.Handover: keys.handover(RUN, attempt),
+        records.Status: keys.status(RUN, attempt),
+    }
+
+
+def test_first_attempt_may_be(tmp_path: Path) -> None:
+    assert Lived(tmp_path, Limits(dollars=1, hours=1)).end(1) is None
+
+
+@pytest.mark.parametrize(
+    ("cancel", "expected"),
+    [
+        (b"", records.Cancel("stopped", "stopped by a person")),
+        (b"enough", records.Cancel("stopped", "stopped by a person")),
+        (
+            records.encode(records.Cancel("limit", "limits.dollars = 4 is reached: 4.10 spent", 7.0)),
+            records.Cancel("limit", "limits.dollars = 4 is reached: 4.10 spent", 7.0),
+        ),
+    ],
+)
+def test_cancel_is_passed_on_with_its_reason(cancel: bytes, expected: records.Cancel, tmp_path: Path) -> None:
+    """The outcome says who stopped the run, a person or which limit."""
+    assert expected == Lived(tmp_path).end(1, cancel=cancel)
+
+
+def test_dollars_of_all_attempts_are_held_against_the_limit(tmp_path: Path) -> None:
+    """Not those of the last one alone. Otherwise a run that is interrupted often enough costs what it likes."""
+    run = Lived(tmp_path, Limits(dollars=5))
+    run.attempt(1, since_h=10, until_h=7)
+    run.attempt(2, since_h=6, until_h=5)
+    assert run.end(3) is None
+
+    run.attempt(3, since_h=4, until_h=2.75)
+    assert records.Cancel("limit", "limits.dollars = 5 is reached: 5.25 spent", NOW) == run.end(4)
+
+
+def test_crash_loop_ends_the_run(tmp_path: Path) -> None:
+    """Machines that die under it, one after the other, with nothing to show. Otherwise it goes on until its hundredth
+    attempt."""
+    run = Lived(tmp_path, Limits(fruitless=3))
+    run.attempt(1, since_h=9, until_h=8)
+    for number in (2, 3):
+        run.attempt(number, since_h=9 - number, until_h=8.5 - number, ending="died")
+    assert run.end(4, died=True) is None
+
+    run.attempt(4, since_h=2, until_h=1, ending="died")
+    ended = run.end(5, died=True)
+    assert ended is not None
+    assert ended.message.startswith("limits.fruitless = 3 is reached: 3 attempts in a row")
+
+
+def test_predecessor_that_still_saves_is_not_yet_counted(tmp_path: Path) -> None:
+    """Told to go, alive, no hand-over: it may yet leave a snapshot. A ledger written now would deny it for ever."""
+    run = Lived(tmp_path, Limits(fruitless=1))
+    run.attempt(1, since_h=1, until_h=None)
+
+    assert run.end(2, died=False) is None
+    assert run.objects.get(keys.ledger(RUN, 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("dollars", "told"), [(0, None), (3.01, None), (3, "limits.dollars = 3 is reached: 3.00 spent")]
+)
+def test_run_at_work_is_held_to_its_dollars(dollars: float, told: str | None, tmp_path: Path) -> None:
+    """By what it has cost up to now, the attempt that runs included. Otherwise a machine that is never taken has no
+    limit."""
+    run = Lived(tmp_path, Limits(dollars=dollars))
+    run.attempt(1, since_h=4, until_h=3)
+    run.attempt(2, since_h=2, until_h=None)
+    over = run.accounts.over(RUN)
+
+    assert told == (None if over is None else over.message)
+    assert over is None or "limit" == over.result
+
+
+def test_run_that_is_not_there_is_not_over(tmp_path: Path) -> None:
+    run = Lived(tmp_path)
+
+    assert run.accounts.over("other") is None
+
+
+def test_work_that_is_done_gives_the_deadline_its_slack(tmp_path: Path) -> None:
+    """What snapshots keep is not to be done again. Otherwise a run goes on demand though it is nearly finished."""
+    plan = Instance(on_demand="finish_by", finish_by="2030-03-17T17:46:40Z", work_hours=6)
+    assert plan.finish_at == NOW
+    due_in_3_h = Instance(on_demand="finish_by", finish_by="2030-03-17T20:46:40Z", work_hours=6)
+    run = Lived(tmp_path, instance=due_in_3_h)
+    assert "on-demand" == run.accounts.market(run.spec, 1, NOW, False)
+    assert run.accounts.market_changes_at(run.spec, 1, NOW, False) is None
+
+    run.attempt(1, since_h=5, until_h=0)
+    assert "spot" == run.accounts.market(run.spec, 2, NOW, False)
+    left_s = 6 * 3600 - (5 * 3600 - 60)
+    assert NOW + 3 * 3600 - left_s - 2 * CHANGEOVER_S == run.accounts.market_changes_at(run.spec, 2, NOW, False)
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(False, "spot"), (True, "on-demand")])
+def test_quota_is_told_to_the_policy(quota: bool, expected: str, tmp_path: Path) -> None:
+    run = Lived(tmp_path, instance=Instance(on_demand="after 30m"))
+
+    assert expected == run.accounts.market(run.spec, 1, NOW - 600, quota)
