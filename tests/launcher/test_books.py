@@ -10,10 +10,9 @@ import pytest
 
 from spotrelay.core import keys, records
 from spotrelay.core.messages import ResumeRequest
-from spotrelay.core.spec import Instance, Limits, Run, Save, Spec
-from spotrelay.launcher.accounts import Accounts
-from spotrelay.launcher.ledger import Bill
-from spotrelay.launcher.market import CHANGEOVER_S
+from spotrelay.core.spec import Limits, Run, Spec
+from spotrelay.launcher.books import STOPPED, Account, RunBooks
+from spotrelay.launcher.ledger import Bill, Ledgers
 from spotrelay.launcher.objects import Folder
 from spotrelay.launcher.standing import Before, Standing
 
@@ -32,13 +31,12 @@ class Lived:
 
     folder: Path
     limits: Limits = field(default_factory=Limits)
-    instance: Instance = field(default_factory=Instance)
 
     def __post_init__(self) -> None:
         self.objects = Folder(self.folder)
-        self.spec = Spec(Run(RUN, ("true",), "/job"), save=Save(0), limits=self.limits, instance=self.instance)
+        self.spec = Spec(Run(RUN, ("true",), "/job"), limits=self.limits)
         self.objects.create(keys.spec(RUN), self.spec.encode())
-        self.accounts = Accounts(self.objects, DollarAnHour(), lambda: NOW)
+        self.books = RunBooks(self.objects, Ledgers(self.objects, DollarAnHour(), lambda: NOW), lambda: NOW)
 
     def attempt(self, number: int, *, since_h: float, until_h: float | None, ending: str = "handed over") -> None:
         """`until_h` hours ago it ended; None: it runs."""
@@ -54,12 +52,15 @@ class Lived:
             handover = records.Handover(instance, "interrupted", heard, None, 0, True, 0, own, kept_s=kept_s)
             self.objects.create(keys.handover(RUN, number), records.encode(handover))
 
-    def end(self, attempt: int, *, died: bool = False, cancel: bytes | None = None) -> records.Cancel | None:
+    def account(self, attempt: int, *, died: bool = False, cancel: bytes | None = None) -> Account:
         before = None
         if attempt > 1:
             before = Before(*(self._read(cls, key) for cls, key in _traces(attempt - 1).items()))
         standing = Standing(ResumeRequest(RUN, attempt), spec=self.spec, before=before, cancel=cancel)
-        return self.accounts.end(standing, died=died)
+        return self.books.account(standing, died=died)
+
+    def end(self, attempt: int, *, died: bool = False, cancel: bytes | None = None) -> records.Cancel | None:
+        return self.account(attempt, died=died, cancel=cancel).end
 
     def _read(self, cls: type, key: str) -> object:
         data = self.objects.get(key)
@@ -81,8 +82,8 @@ def test_first_attempt_may_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cancel", "expected"),
     [
-        (b"", records.Cancel("stopped", "stopped by a person")),
-        (b"enough", records.Cancel("stopped", "stopped by a person")),
+        (b"", records.Cancel("stopped", STOPPED, NOW)),
+        (b"enough", records.Cancel("stopped", STOPPED, NOW)),
         (
             records.encode(records.Cancel("limit", "limits.dollars = 4 is reached: 4.10 spent", 7.0)),
             records.Cancel("limit", "limits.dollars = 4 is reached: 4.10 spent", 7.0),
@@ -138,7 +139,7 @@ def test_run_at_work_is_held_to_its_dollars(dollars: float, told: str | None, tm
     run = Lived(tmp_path, Limits(dollars=dollars))
     run.attempt(1, since_h=4, until_h=3)
     run.attempt(2, since_h=2, until_h=None)
-    over = run.accounts.over(RUN)
+    over = run.books.over(RUN)
 
     assert told == (None if over is None else over.message)
     assert over is None or "limit" == over.result
@@ -147,26 +148,13 @@ def test_run_at_work_is_held_to_its_dollars(dollars: float, told: str | None, tm
 def test_run_that_is_not_there_is_not_over(tmp_path: Path) -> None:
     run = Lived(tmp_path)
 
-    assert run.accounts.over("other") is None
+    assert run.books.over("other") is None
 
 
-def test_work_that_is_done_gives_the_deadline_its_slack(tmp_path: Path) -> None:
-    """What snapshots keep is not to be done again. Otherwise a run goes on demand though it is nearly finished."""
-    plan = Instance(on_demand="finish_by", finish_by="2030-03-17T17:46:40Z", work_hours=6)
-    assert plan.finish_at == NOW
-    due_in_3_h = Instance(on_demand="finish_by", finish_by="2030-03-17T20:46:40Z", work_hours=6)
-    run = Lived(tmp_path, instance=due_in_3_h)
-    assert "on-demand" == run.accounts.market(run.spec, 1, NOW, False)
-    assert run.accounts.market_changes_at(run.spec, 1, NOW, False) is None
+def test_work_that_snapshots_keep_is_told(tmp_path: Path) -> None:
+    """Of all attempts: it is not to be done again. Otherwise a run goes on demand though it is nearly finished."""
+    run = Lived(tmp_path)
+    run.attempt(1, since_h=9, until_h=8)
+    run.attempt(2, since_h=5, until_h=3)
 
-    run.attempt(1, since_h=5, until_h=0)
-    assert "spot" == run.accounts.market(run.spec, 2, NOW, False)
-    left_s = 6 * 3600 - (5 * 3600 - 60)
-    assert NOW + 3 * 3600 - left_s - 2 * CHANGEOVER_S == run.accounts.market_changes_at(run.spec, 2, NOW, False)
-
-
-@pytest.mark.parametrize(("quota", "expected"), [(False, "spot"), (True, "on-demand")])
-def test_quota_is_told_to_the_policy(quota: bool, expected: str, tmp_path: Path) -> None:
-    run = Lived(tmp_path, instance=Instance(on_demand="after 30m"))
-
-    assert expected == run.accounts.market(run.spec, 1, NOW - 600, quota)
+    assert 3 * 3600 - 2 * 60 == run.account(3).worked_s
