@@ -103,6 +103,7 @@ def test_whole_launcher_comes_from_its_environment(site: Site, tmp_path: Path, m
     """What the deployment sets is all it needs: real clock, real clients, nothing handed in."""
     run = site.begin()
     environment = {
+        "AWS_REGION": "us-east-1",
         "SPOTRELAY_STORE": tmp_path.as_uri(),
         "SPOTRELAY_QUEUE_URL": site.url,
         "SPOTRELAY_LAUNCH_TEMPLATE": "relay:1",
@@ -121,6 +122,8 @@ def test_whole_launcher_comes_from_its_environment(site: Site, tmp_path: Path, m
     assert warm is handler._ready()
     assert warm is not None
     ec2: Any = warm.succession._ec2
+    prices: Any = warm.succession._books._ledgers._prices
+    prices.close()
     for client in (ec2._caller, ec2._looker, warm.bell._client):
         client.close()
 

@@ -30,9 +30,11 @@ from spotrelay.launcher.bell import SqsBell
 from spotrelay.launcher.books import RunBooks
 from spotrelay.launcher.crew import Alone
 from spotrelay.launcher.ec2 import Ec2, Unanswered
+from spotrelay.launcher.ledger import Ledgers
 from spotrelay.launcher.objects import Folder, Objects
 from spotrelay.launcher.pace import Pace
 from spotrelay.launcher.pools import Ground
+from spotrelay.launcher.prices import open_prices
 from spotrelay.launcher.succession import Succession
 from spotrelay.local.clock import ManualClock
 from spotrelay.local.instances import Instance, Reason, State
@@ -113,6 +115,7 @@ class Site:
         self.do(lambda: self.plane.ec2.create_launch_template(template))
         self.do(lambda: self.plane.events.route(STATE_CHANGES, QUEUE))
         self.objects, self.ec2, self.bell = objects, Ec2(), SqsBell(self.url, self.clock.now)
+        self.prices = open_prices(objects, "us-east-1", log=lambda event, **_: None, now=self.clock.now)
         self.fuse = Fuse()
         self.log: list[str] = []
         self._names = (f"run-{number}" for number in itertools.count(1))
@@ -120,6 +123,7 @@ class Site:
     def close(self) -> None:
         for client in (self.ec2._caller, self.ec2._looker, self.bell._client):
             client.close()
+        self.prices.close()
         handler._launcher = None
         self._await(self.plane.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -144,13 +148,14 @@ class Site:
 
     def succession(self) -> Succession:
         """A new one: nothing is remembered from call to call but what is written."""
+        objects = self.fuse.on(self.objects)
         return Succession(
-            self.fuse.on(self.objects),
+            objects,
             self.fuse.on(self.ec2),
             self.fuse.on(self.bell),
             Ground("relay", "1", ZONES, TYPES, STACK),
             pace=Pace(self.clock.now, self.bell.waiting),
-            books=RunBooks(self.fuse.on(self.objects), self.clock.now),
+            books=RunBooks(objects, Ledgers(objects, self.prices, self.clock.now), self.clock.now),
             readers=Alone(),
             callers=Alone(),
             log=lambda event, **_: self.log.append(event),

@@ -1,38 +1,60 @@
-"""May a run go on, and on which market: what its spec and its past say, asked before each new attempt."""
+"""May a run go on: a person's word and the run's limits, held against its ledger.
+
+Asked in two places. Before each new attempt, by the launcher, from what it has read already; and by the sweep, for an
+attempt that runs: a limit of hours or dollars must not wait for the next interruption.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from spotrelay.core import keys, records
-from spotrelay.core.spec import Spec
+from spotrelay.core import keys, records, spec
+from spotrelay.launcher import limits
+from spotrelay.launcher.ledger import Ledgers
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.standing import Records, Standing
 
+STOPPED = "a person stopped the run while no attempt was running"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`end`: why the run may not go on. `worked_s`: the work that its snapshots keep."""
+
+    end: records.Cancel | None
+    worked_s: float
+
 
 class RunBooks:
-    def __init__(self, objects: Objects, now: Callable[[], float]) -> None:
-        self._records, self._now = Records(objects), now
+    """Each method raises StoreError, and RecordInvalid for what is damaged."""
 
-    def end(self, standing: Standing, *, died: bool) -> records.Cancel | None:
+    def __init__(self, objects: Objects, ledgers: Ledgers, now: Callable[[], float]) -> None:
+        self._objects, self._ledgers, self._now = objects, ledgers, now
+        self._records = Records(objects)
+
+    def account(self, standing: Standing, *, died: bool) -> Account:
+        """Before a new attempt. `died`: its predecessor is dead, and has said all it will."""
+        assert standing.spec is not None
+        run, attempt = standing.request.run, standing.request.attempt
         if standing.cancel is not None:
             told = records.Cancel.read(standing.cancel)
-            return (
-                told
-                if told.message
-                else records.Cancel("stopped", "a person stopped the run while no attempt was running")
-            )
-        assert standing.spec is not None
-        limits, run = standing.spec.limits, standing.request.run
-        if standing.request.attempt > limits.attempts:
-            return records.Cancel("limit", f"limits.attempts = {limits.attempts} is reached")
-        if limits.hours and self._now() - self._begun(run) > limits.hours * 3600:
-            return records.Cancel("limit", f"limits.hours = {limits.hours:g} is reached")
-        return None
+            return Account(told if told.message else records.Cancel(told.result, STOPPED, self._now()), 0.0)
+        died_at = self._now() if died else None
+        ledger = self._ledgers.through(run, attempt - 1, died_at=died_at, traces=standing.before)
+        return Account(self._reached(standing.spec, attempt, ledger), ledger.worked_s)
 
-    def market(self, spec: Spec, attempt: int, since: float, quota: bool) -> str:
-        return spec.instance.market
+    def over(self, run: str) -> records.Cancel | None:
+        """Which limit a run that works has reached."""
+        data = self._objects.get(keys.spec(run))
+        attempts = [int(name) for name in self._objects.folders(keys.attempts(run)) if name.isdecimal()]
+        if data is None or not attempts:
+            return None
+        specification, attempt = spec.from_json(data, source=keys.spec(run)), max(attempts)
+        if not (specification.limits.hours or specification.limits.dollars):
+            return None
+        return self._reached(specification, attempt, self._ledgers.through(run, attempt))
 
-    def _begun(self, run: str) -> float:
-        first = self._records.read(records.Claim, keys.claim(run, 1))
-        return first.at if first else self._now()
+    def _reached(self, specification: spec.Spec, attempt: int, ledger: records.Ledger) -> records.Cancel | None:
+        message = limits.reached(specification, attempt, ledger, self._now())
+        return None if message is None else records.Cancel("limit", message, self._now())

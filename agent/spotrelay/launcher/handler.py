@@ -37,9 +37,11 @@ from spotrelay.launcher.bell import SqsBell
 from spotrelay.launcher.books import RunBooks
 from spotrelay.launcher.crew import Threads
 from spotrelay.launcher.ec2 import Ec2, Unanswered
+from spotrelay.launcher.ledger import Ledgers
 from spotrelay.launcher.objects import open_objects
 from spotrelay.launcher.pace import Pace
 from spotrelay.launcher.pools import Ground
+from spotrelay.launcher.prices import open_prices
 from spotrelay.launcher.succession import Succession
 
 # When EC2 or the store was away for an event of EC2's.
@@ -134,13 +136,14 @@ def from_environment(environment: dict[str, str]) -> Launcher:
     )
     objects = open_objects(environment["SPOTRELAY_STORE"])
     bell = SqsBell(environment["SPOTRELAY_QUEUE_URL"], time.time)
+    prices = open_prices(objects, environment["AWS_REGION"], log=log, now=time.time)
     succession = Succession(
         objects,
         Ec2(),
         bell,
         ground,
         pace=Pace(time.time, bell.waiting),
-        books=RunBooks(objects, time.time),
+        books=RunBooks(objects, Ledgers(objects, prices, time.time), time.time),
         readers=Threads(READERS),
         callers=Threads(CALLERS),
         log=log,

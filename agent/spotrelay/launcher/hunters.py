@@ -27,6 +27,7 @@ from spotrelay.launcher.crew import Crew
 from spotrelay.launcher.decision import TAKEOVER_S
 from spotrelay.launcher.ec2 import Launch, Started, Unanswered
 from spotrelay.launcher.fleets import Candidate, Come, Fleets, Seated
+from spotrelay.launcher.market import market
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.pace import Pace
 from spotrelay.launcher.refusals import Action, Refusal, verdict
@@ -72,6 +73,7 @@ class Hunter:
     step: Step
     spec: Spec
     predecessor_gone: bool
+    worked_s: float = 0.0
     tries: int = 0
 
 
@@ -108,10 +110,7 @@ class Ring(Protocol):
 
 
 class Hunters:
-    """`readers` wait for the store, `callers` for EC2: two crews, since a caller waits for readers.
-
-    `market`: which one a hunt may turn to, when EC2 says that the account may have no more spot instances.
-    """
+    """`readers` wait for the store, `callers` for EC2: two crews, since a caller waits for readers."""
 
     def __init__(
         self,
@@ -122,7 +121,6 @@ class Hunters:
         pace: Pace,
         known: notes.Notes,
         ring: Ring,
-        market: Callable[[Spec, int, float, bool], str],
         readers: Crew,
         callers: Crew,
         log: Callable[..., None],
@@ -130,7 +128,7 @@ class Hunters:
         sleep: Callable[[float], None],
     ) -> None:
         self._objects, self._fleets, self._ground = objects, fleets, ground
-        self._pace, self._notes, self._ring, self._market = pace, known, ring, market
+        self._pace, self._notes, self._ring = pace, known, ring
         self._readers, self._callers = readers, callers
         self._log, self._now, self._sleep = log, now, sleep
 
@@ -227,14 +225,15 @@ class Hunters:
         """The hunter at its next try of this wake, if there is one."""
         if result.started is not None or result.launch is None:
             return None
-        step, tries = replace(hunter.step, number=hunter.step.number + 1), hunter.tries + 1
+        quota = result.refusal.action is Action.ON_DEMAND
+        on = market_of(hunter, self._now(), quota=quota)
+        step, tries = replace(hunter.step, number=hunter.step.number + 1, market=on), hunter.tries + 1
         following = replace(hunter, step=step, tries=tries)
         match result.refusal.action:
             case Action.BURNT:
                 return following
-            case Action.ON_DEMAND if step.market == "spot":
-                market = self._market(hunter.spec, step.request.attempt, step.since, True)
-                return replace(following, step=replace(step, market=market)) if market != step.market else None
+            case Action.ON_DEMAND:
+                return following if on != hunter.step.market else None
             case Action.ELSEWHERE:
                 fast = rhythm.fast(step.since, self._now())
                 return following if fast or tries < len(self._round(hunter)) else None
@@ -334,9 +333,9 @@ class Hunters:
         return self._complete(seated)
 
     def _complete(self, seated: Seated) -> Failed:
-        market = str(seated.fleet.request["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
+        on = str(seated.fleet.request["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
         steps = [
-            Step(ResumeRequest(member.run, member.attempt, seat.rings), member.step, seat.since, market)
+            Step(ResumeRequest(member.run, member.attempt, seat.rings), member.step, seat.since, on)
             for member, seat in seated.seats.items()
         ]
         hopeless = self._now() - seated.fleet.at > HOPELESS_S
@@ -353,6 +352,12 @@ class Hunters:
         failed = self._end([Result(step, come.served.get(step.member), come.launch) for step in steps])
         # An old token may bring instances that are dead by now, and whose deaths were told before they were assigned.
         return failed | self._ring([(step.request, 0) for step in steps if step.member in come.served])
+
+
+def market_of(hunter: Hunter, now: float, *, quota: bool) -> str:
+    """`quota`: EC2 said that the account may have no more spot instances."""
+    since, worked_s = hunter.step.since, hunter.worked_s
+    return market(hunter.spec, since=since, now=now, worked_s=worked_s, spot_quota_refused=quota)
 
 
 def _paced(come: Come) -> bool:

@@ -20,18 +20,19 @@ what is written makes each thing found done imply all before it:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from spotrelay.core import keys, records
 from spotrelay.core.errors import StoreUnavailable
 from spotrelay.core.messages import ResumeRequest
-from spotrelay.core.spec import Spec
 from spotrelay.launcher import notes, pools
+from spotrelay.launcher.books import RunBooks
 from spotrelay.launcher.crew import Crew
 from spotrelay.launcher.decision import MOST_LOOKS, Decision, Do, Lives, Predecessor, decide
 from spotrelay.launcher.ec2 import Launch, Life, Started, Unanswered
 from spotrelay.launcher.fleets import Fleets
-from spotrelay.launcher.hunters import AWAY_REST_S, Failed, Hunter, Hunters, Rings, Step
+from spotrelay.launcher.hunters import AWAY_REST_S, Failed, Hunter, Hunters, Rings, Step, market_of
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.pace import Pace
 from spotrelay.launcher.refusals import Action
@@ -54,18 +55,6 @@ class Bell(Protocol):
         ...
 
 
-class Books(Protocol):
-    """What a run may still use, and on which market. Each raises StoreError, and RecordInvalid."""
-
-    def end(self, standing: Standing, *, died: bool) -> records.Cancel | None:
-        """Why it may not go on. `died`: its predecessor is dead, and has said all it will."""
-        ...
-
-    def market(self, spec: Spec, attempt: int, since: float, quota: bool) -> str:
-        """`quota`: EC2 said that the account may have no more spot instances."""
-        ...
-
-
 class Succession:
     """`readers` wait for the store, `callers` for EC2: two crews, since a caller waits for readers."""
 
@@ -77,7 +66,7 @@ class Succession:
         ground: pools.Ground,
         *,
         pace: Pace,
-        books: Books,
+        books: RunBooks,
         readers: Crew,
         callers: Crew,
         log: Callable[..., None],
@@ -96,7 +85,6 @@ class Succession:
             pace=pace,
             known=self._notes,
             ring=self._ring,
-            market=books.market,
             readers=readers,
             callers=callers,
             log=log,
@@ -226,18 +214,19 @@ class Succession:
         request, answer = standing.request, standing.search.answer
         assert standing.spec is not None
         gone = decision.predecessor is Predecessor.GONE
-        end = self._books.end(standing, died=gone)
-        if end is not None:
+        account = self._books.account(standing, died=gone)
+        if account.end is not None:
             # One that is still at it may succeed before it goes, and then that is the outcome.
             if decision.predecessor is not Predecessor.ENDING:
-                self._conclude(standing, end)
+                self._conclude(standing, account.end)
             elif request.rings < MOST_LOOKS:
                 rings.append((request, AWAY_REST_S))
             return ()
-        quota = answer is not None and answer.kind == Action.ON_DEMAND
-        market = self._books.market(standing.spec, request.attempt, decision.since, quota)
         self._note_eviction(standing)
-        return (Hunter(Step(request, decision.step, decision.since, market), standing.spec, gone),)
+        quota = answer is not None and answer.kind == Action.ON_DEMAND
+        step = Step(request, decision.step, decision.since, standing.spec.instance.market)
+        hunter = Hunter(step, standing.spec, gone, account.worked_s)
+        return (replace(hunter, step=replace(step, market=market_of(hunter, self._now(), quota=quota))),)
 
     def _conclude(self, standing: Standing, end: records.Cancel) -> None:
         request, before = standing.request, standing.before
