@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from spotrelay.core import records
-from spotrelay.core.spec import Limits, Run, Spec
+from spotrelay.core.spec import Instance, Limits, Run, Spec
 from spotrelay.launcher.limits import reached
+from spotrelay.launcher.rhythm import LONGEST_REST_S
+from spotrelay.local.pools import Market
 from support.launcher_site import Site
 
 NOW = 1_800_000_000.0
@@ -30,6 +32,32 @@ def test_hours_are_limited(site: Site) -> None:
     site.settle()
 
     assert "limit" == site.outcome(run)
+
+
+def test_crash_loop_ends_the_run(site: Site) -> None:
+    """Three machines in a row that die under it and leave nothing. Otherwise the hundredth dies the same death."""
+    run = site.begin(limits=Limits(fruitless=3))
+    for attempt in (1, 2, 3):
+        assert site.outcome(run) is None
+        site.kill(site.owned(run, attempt))
+        site.settle()
+
+    assert "limit" == site.outcome(run)
+    assert [] == site.launched(run, 4)
+
+
+def test_run_turns_to_on_demand_when_its_patience_is_over(site: Site) -> None:
+    """No sooner than the person said, and no later than the next look. Otherwise it costs three times what they
+    allowed, or waits though they would pay."""
+    run = site.begin(on=Instance(on_demand="after 30m"))
+    site.do(lambda: site.plane.ec2.pools.drain(market=Market.SPOT))
+    began = site.clock.now()
+    site.post(run, 1)
+    site.settle()
+    (launched,) = site.launched(run, 1)
+
+    assert Market.ON_DEMAND is launched.market
+    assert 1800 < site.clock.now() - began < 1800 + 2 * LONGEST_REST_S
 
 
 def test_cancel_without_an_owner_ends_the_run(site: Site) -> None:
