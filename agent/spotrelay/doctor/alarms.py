@@ -6,11 +6,17 @@ from collections.abc import Iterator
 
 from spotrelay.doctor.finding import Finding, ok, problem, warning
 from spotrelay.doctor.ground import Ground
-from spotrelay.doctor.known import Missing
 
 
 def alarms(ground: Ground) -> Iterator[Finding]:
     names = _names(ground)
+    if not names:
+        yield warning(
+            "the stack has no alarms: nobody is told of dead letters, or of runs that wait for a person",
+            remedy="Deploy again.",
+            command=ground.spotrelay("deploy"),
+        )
+        return
     found = ground.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     ringing = [alarm for alarm in found if alarm["StateValue"] == "ALARM"]
     for alarm in ringing:
@@ -33,11 +39,8 @@ def alarms(ground: Ground) -> Iterator[Finding]:
 
 
 def _names(ground: Ground) -> list[str]:
-    """Of the stack's own alarms: by prefix, those of `relay-2` would count as `relay`'s. Raises Missing."""
+    """Of the stack's own alarms: by prefix, those of `relay-2` would count as `relay`'s."""
     ground.outputs.get()
     pages = ground.client("cloudformation").get_paginator("list_stack_resources")
     resources = [r for page in pages.paginate(StackName=ground.asked.stack) for r in page["StackResourceSummaries"]]
-    names = [r["PhysicalResourceId"] for r in resources if r["ResourceType"] == "AWS::CloudWatch::Alarm"]
-    if not names:
-        raise Missing("alarms in the stack")
-    return names
+    return [r["PhysicalResourceId"] for r in resources if r["ResourceType"] == "AWS::CloudWatch::Alarm"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 
@@ -17,14 +18,11 @@ _REFUSED_S = 300
 
 
 def clock(ground: Ground) -> Iterator[Finding]:
-    try:
-        ground.caller.first_hand()
-    except Missing:
-        raise
-    except Exception:  # noqa: S110 - a refusal has a date too, and what it means is said by `credentials`
-        pass
+    with contextlib.suppress(Missing):  # a refusal has a date too; what it means is said by `credentials`
+        ground.caller.get()
     if ground.client.heard is None:
-        raise Missing("an answer from AWS")
+        ground.caller.get()
+        raise Missing("an answer that has a date")
     theirs, ours = ground.client.heard
     ahead = ours - theirs.timestamp()
     if abs(ahead) <= _DRIFTS_S:

@@ -6,6 +6,8 @@ a person is the business of the check whose subject it is.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,7 +133,9 @@ class Ground:
         self.client.close()
 
     def _ask_session(self) -> boto3.Session:
-        return boto3.Session(profile_name=self.asked.profile or None, region_name=self.asked.region or None)
+        # AWS's CLI and its other SDKs obey AWS_REGION; boto3 knows only AWS_DEFAULT_REGION (and the profile).
+        region = self.asked.region or os.environ.get("AWS_REGION")
+        return boto3.Session(profile_name=self.asked.profile or None, region_name=region or None)
 
     def _ask_region(self) -> str:
         region = self.session.get().region_name
@@ -205,10 +209,11 @@ class Ground:
         return {each["InstanceType"]: each for page in pages.paginate(Filters=named) for each in page["InstanceTypes"]}
 
     def _ask_zones(self) -> tuple[str, ...]:
-        """Where the launcher looks: what it was told, or every ordinary zone of the region."""
+        """Where the launcher looks: what it was told; before it is there, every ordinary zone of the region."""
         self.caller.get()
-        if told := words(self.environment().get("SPOTRELAY_ZONES", "")):
-            return told
+        with contextlib.suppress(Missing):
+            if told := words(self.environment().get("SPOTRELAY_ZONES", "")):
+                return told
         ordinary = [{"Name": "zone-type", "Values": ["availability-zone"]}]
         zones = self.client("ec2").describe_availability_zones(Filters=ordinary)["AvailabilityZones"]
         return tuple(sorted(zone["ZoneName"] for zone in zones))

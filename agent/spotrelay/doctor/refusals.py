@@ -4,6 +4,7 @@ denied        unknown, with the permission to add
 expired       unknown, with how to renew: it was good a moment ago
 no answer     unknown: network, proxy, an endpoint that is not reachable from here
 throttled     unknown: once more
+failed        unknown: AWS's own fault, once more
 the rest      unknown, in AWS's words
 """
 
@@ -98,6 +99,13 @@ def _refused(error: ClientError, ground: Ground) -> Finding:
             command=ground.spotrelay("doctor"),
             detail=_words(error),
         )
+    if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+        return unknown(
+            f"AWS itself failed at {operation}",
+            remedy="Look again in a minute.",
+            command=ground.spotrelay("doctor"),
+            detail=_words(error),
+        )
     return unknown(
         f"{operation} was refused: {code}",
         remedy="What AWS says below names the cause; if it does not, please report it.",
@@ -113,4 +121,6 @@ def _who(ground: Ground) -> str:
 
 
 def _words(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Message", "")) or str(error)
+    """AWS's; of a page in HTML, which a proxy may send, the beginning."""
+    said = str(error.response.get("Error", {}).get("Message", "")) or str(error)
+    return said if len(said) <= 500 else f"{said[:500]}…"

@@ -1,0 +1,85 @@
+"""An account per test, with the stack deployed where the test asks for it; this process's environment points there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from spotrelay.doctor.examination import CHECKS, findings
+from spotrelay.doctor.finding import Finding
+from spotrelay.doctor.ground import Asked, Ground
+from support.examined_account import REGION, STACK, Front, account, client, deploy
+
+# What a person's shell or files may hold that would lead an examination elsewhere.
+ELSEWHERE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
+
+Look = Callable[..., list[Finding]]
+
+
+@pytest.fixture
+def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    with account() as front:
+        for name in ELSEWHERE:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment(front).items():
+            monkeypatch.setenv(name, value)
+        yield front
+
+
+def environment(front: Front) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": front.endpoint,
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": REGION,
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@pytest.fixture
+def outputs(front: Front) -> dict[str, str]:
+    """Of the stack, which is there and in order."""
+    return deploy(front)
+
+
+@pytest.fixture
+def ask(front: Front) -> Iterator[Callable[[str], Any]]:
+    """A client of the person who arranges the account."""
+    made = []
+
+    def make(service: str) -> Any:
+        made.append(client(service, front))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def look(front: Front) -> Look:
+    """One check's findings. `pause` is called instead of waiting."""
+
+    def look(check: str, *, pause: Callable[[float], None] = lambda _: None, **asked: Any) -> list[Finding]:
+        ground = Ground(Asked(**{"stack": STACK, **asked}), pause)
+        try:
+            return findings(check, CHECKS[check], ground)
+        finally:
+            ground.close()
+
+    return look
+
+
+@pytest.fixture
+def only(look: Look) -> Callable[..., Finding]:
+    """The one finding of a check."""
+
+    def only(check: str, **asked: Any) -> Finding:
+        [finding] = look(check, **asked)
+        return finding
+
+    return only
