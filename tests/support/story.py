@@ -121,7 +121,10 @@ class Stage(LocalCloud):
     async def quiet(self) -> None:
         """No message is left, in no queue, and none was given up."""
         requests, dead = map(self.plane.sqs.queue, (self.provision.queue, self.provision.dead_letters))
-        await until(lambda: requests.counts() == (0, 0, 0), what="the queue is empty")
+        try:
+            await until(lambda: requests.counts() == (0, 0, 0), what="the queue is empty")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {requests.counts()}\n{self.launcher_log()}") from None
         assert (0, 0, 0) == dead.counts(), self.launcher_log()
 
     def launcher_log(self) -> str:

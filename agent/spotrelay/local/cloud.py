@@ -168,6 +168,16 @@ class LocalCloud:
         )
         self._pump.start()
 
+    async def update(self, provision: Provision) -> None:
+        """The stack has changed: what is under way comes to its end with what it began with, what follows is new."""
+        assert self._pump is not None
+        assert self._function is not None
+        await self._pump.drain()
+        await self._pump.close()
+        await self._function.close()
+        self._provision = provision
+        self._deploy(provision)
+
     # --- instances
 
     def _launched(self, instance: Instance) -> None:

@@ -62,6 +62,10 @@ class LaunchTemplates:
         versions.append(Version(identity, name, len(versions) + 1, data, self._clock.now(), described))
         return versions[-1]
 
+    def adopt(self, version: Version) -> None:
+        """One that was made elsewhere keeps its names: policies and requests are about them."""
+        self._versions.setdefault(version.template_id, []).append(version)
+
     def resolve(self, named: Mapping[str, Any]) -> Version:
         """The version that a LaunchTemplateSpecification names; none named: the default one. Raises AwsError."""
         return self._pick(self._find(named), named.get("Version", "$Default"))

@@ -61,7 +61,7 @@ class Pump:
         self._function, self._region, self._pollers = function, region, pollers
         self._batch, self._keys = batch, keys or Credentials()
         self._threads = ThreadPoolExecutor(pollers, thread_name_prefix="pump")
-        self._stopping = asyncio.Event()
+        self._stopping, self._draining = asyncio.Event(), False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -70,6 +70,11 @@ class Pump:
     def stop(self) -> None:
         """Hand over no further batch; what is on its way comes to its end. For who has more to close meanwhile."""
         self._stopping.set()
+
+    async def drain(self) -> None:
+        """Receive no more, and come to the end of what was received: a message left behind is hidden for minutes."""
+        self._draining = True
+        await asyncio.gather(*self._tasks)
 
     async def close(self) -> None:
         """`stop`, and wait for the batch at work and for the last poll (1 s)."""
@@ -80,7 +85,7 @@ class Pump:
     async def _poll(self) -> None:
         client = await self._in_thread(self._connect)
         pause = _FIRST_PAUSE_S
-        while not self._stopping.is_set():
+        while not (self._draining or self._stopping.is_set()):
             try:
                 await self._pass_on_batch(client)
                 pause = _FIRST_PAUSE_S

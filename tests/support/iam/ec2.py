@@ -156,6 +156,9 @@ def _of_launch(launch: Launch, account: Account) -> Iterator[Need]:
     for resource, own in _resources(launch, account):
         kind = resource.partition("/")[0]
         context = {**_launch_context(launch, account, own=own), **_request_tags(launch.tags.get(kind, {}))}
+        if kind == "spot-instances-request":
+            # The one kind of resource that IAM's reference lists no launch template for.
+            context = {key: value for key, value in context.items() if "LaunchTemplate" not in key}
         yield Need("ec2:RunInstances", account.arn(resource, owned=kind != "image"), context)
     yield from _of_tags_at_launch(launch, account)
     profile = launch.data.get("IamInstanceProfile", {})

@@ -95,7 +95,7 @@ class Front:
         self._plane, self._moto = plane, moto
         self._principals: dict[str, Principal] = {}
         self._roles: dict[str, str] = {}
-        self._account = Account(plane, self._role_of)
+        self._account = Account(plane, self.role_of)
         self._models: Models | None = None
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
@@ -153,7 +153,7 @@ class Front:
             self._roles[arn] = await asyncio.to_thread(read_profile, self._moto, arn.rpartition("/")[2])
         return self._roles[arn]
 
-    def _role_of(self, profile: str) -> str:
+    def role_of(self, profile: str) -> str:
         if profile not in self._roles:
             raise Unknown(f"the instance profile {profile}")
         return self._roles[profile]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,7 +41,10 @@ def _attached(iam: Any, name: str) -> Iterator[Policy]:
 
 
 def _parsed(document: Any) -> Mapping[str, Any]:
-    found = json.loads(document) if isinstance(document, str) else document
+    found = document
+    if isinstance(document, str):
+        # What a stack's update changed comes out of moto as Python writes it.
+        found = ast.literal_eval(document) if document.startswith("{'") else json.loads(document)
     assert isinstance(found, Mapping)
     return found
 
