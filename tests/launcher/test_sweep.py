@@ -18,6 +18,7 @@ from spotrelay.core import keys, records
 from spotrelay.core.errors import StoreDenied, StoreUnavailable
 from spotrelay.core.keys import Member
 from spotrelay.core.spec import Instance as On
+from spotrelay.core.spec import Limits as At
 from spotrelay.core.spec import Run, Spec
 from spotrelay.launcher.crew import Alone, Threads
 from spotrelay.launcher.ec2 import Ec2
@@ -96,10 +97,10 @@ class Estate(Site):
 
         return self.do(launch)
 
-    def open(self, *, keep_alive: bool = False) -> str:
+    def open(self, *, keep_alive: bool = False, dollars: float = 0.0) -> str:
         run = next(self._names)
         self.objects.put(keys.open_run(run), b"")
-        spec = Spec(Run(run, ("true",), "/job"), instance=On(keep_alive=keep_alive))
+        spec = Spec(Run(run, ("true",), "/job"), limits=At(dollars=dollars), instance=On(keep_alive=keep_alive))
         self.objects.create(keys.spec(run), spec.encode())
         return run
 
@@ -522,10 +523,11 @@ class TestRuns:
         assert [] == read
 
     def test_limit_of_a_run_at_work_cancels_it(self, estate: Estate) -> None:
-        """Its agent sees the cancel object, saves, and records why."""
-        dear, cheap, waiting = estate.open(), estate.open(), estate.open()
-        estate.owner(dear)
-        estate.owner(cheap)
+        """Its agent sees the cancel object, saves, and records why. Of a run without such a limit nobody asks: that
+        would cost ten times as much as the rest of the sweep."""
+        dear, cheap, waiting, free = (estate.open(dollars=dollars) for dollars in (1, 1, 1, 0))
+        for run in (dear, cheap, free):
+            estate.owner(run)
         asked = []
 
         class Dollars:
@@ -548,7 +550,7 @@ class TestRuns:
             def over(self, run: str) -> records.Cancel | None:
                 raise ZeroDivisionError(run)
 
-        estate.owner(estate.open())
+        estate.owner(estate.open(dollars=1))
         run = estate.open()
         estate.sweep(limits=Broken())
 

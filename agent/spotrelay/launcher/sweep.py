@@ -19,7 +19,8 @@
 What a sweep costs the store, with everything create-only remembered (`witness`): a heartbeat for each instance at work,
 and a listing of the open runs; for a run that waits for a machine also a listing and about three small reads, and what
 `ensure` reads. 100 runs at work, a sweep each five minutes: 100 x 8,760 GETs a month at $0.40 a million, and 8,760
-LISTs at $5 a million, are $0.39. (An environment that starts cold reads two objects more for each, once.)
+LISTs at $5 a million, are $0.39. (An environment that starts cold reads three objects more for each, once.) A run with
+a limit in hours or dollars costs what `limits` reads besides: one listing for each of 100 runs is $4.38 a month.
 """
 
 from __future__ import annotations
@@ -248,6 +249,9 @@ class Sweep:
             self._portions("limits", self._hold).of(view.at_work(), until=until)
 
     def _hold(self, run: str) -> None:
+        spec = self._witness.spec(run)
+        if spec is None or not (spec.limits.hours or spec.limits.dollars):
+            return  # nothing that grows while it works; the other limits are for the next attempt
         over = self._limits.over(run) if self._limits is not None else None
         if over is not None and self._objects.create(keys.cancel(run), records.encode(over)):
             self._log("run.cancelled", run=run, result=over.result, why=over.message)
