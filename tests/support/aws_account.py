@@ -6,6 +6,7 @@ The code under test is not touched: it speaks to an endpoint, by AWS_ENDPOINT_UR
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 from moto.moto_api._internal import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.server import MotoRequestHandler
@@ -26,7 +28,10 @@ from support.change_sets import truthful_change_sets
 REGION = "us-east-1"
 ACCOUNT = DEFAULT_ACCOUNT_ID
 IMAGE = "ami-12c6146b"  # one of moto's own: x86_64
-OF_ARM = "ami-1e749f67"
+
+
+def image_for(architecture: str) -> str:
+    return next(each.id for each in ec2_backends[ACCOUNT][REGION].amis.values() if each.architecture == architecture)
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,15 @@ class Refusal:
 
 @dataclass
 class Front:
-    """`refusals`: by action, or a method and a path's beginning. `asked`: every action, in order."""
+    """`refusals`: by action, or a method and a path's beginning. `asked`: every action, in order.
+
+    `rewrites` change what moto answers, `answers` stand for it.
+    """
 
     endpoint: str = ""
     refusals: dict[str, Refusal] = field(default_factory=dict)
     rewrites: dict[str, Callable[[str], str]] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def refuse(self, action: str, code: str, message: str = "no", status: int = 400) -> None:
@@ -60,6 +69,9 @@ class Front:
             )
             start(f"{refusal.status} no", [("Content-Type", "text/xml")])
             return [wrap.format(said).encode()]
+        if action in self.answers:
+            start("200 OK", [("Content-Type", "text/xml")])
+            return [self.answers[action].encode()]
         if action not in self.rewrites:
             return app(environ, start)  # type: ignore[no-any-return]
         return self._rewritten(action, app, environ, start)
@@ -89,6 +101,8 @@ class Front:
 @contextmanager
 def account() -> Iterator[Front]:
     """One at a time in a process: moto's state is the process's own. Empty at first."""
+    for chatty in ("werkzeug", "moto"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     moto_api_backend.reset()
     front, app = Front(), DomainDispatcherApplication(create_backend_app)
     server = make_server(

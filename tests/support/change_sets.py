@@ -1,16 +1,18 @@
 """moto's CloudFormation, with change sets that do what they say.
 
-As it comes (5.2.5) a change set in moto leaves a stack without outputs, forgets its parameters, makes what a condition
-excludes no sooner than somebody looks at it, knows one deletion policy, and an error while it works is an HTTP 500 with
-the stack for ever in progress. Here:
+As it comes (5.2.5) a change set in moto leaves a stack without outputs, forgets its parameters, takes no notice of a
+condition that changes, knows one deletion policy, keeps a role's policy as Python writes a dict, and an error while it
+works is an HTTP 500. Here:
 
 1. A template is pruned by its conditions first: what they exclude is not there, for creation, change and removal alike.
 2. What changes is what differs, what names a parameter that differs, and what takes an attribute of what changes.
-3. A failure rolls back, and says so in events, in AWS's words for it.
+3. A role's own policies are documents that can be read again, and an update changes them.
+4. A failure rolls back, and says so in events, in AWS's words for it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +21,7 @@ from unittest.mock import patch
 
 from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Event, Stack
 from moto.cloudformation.parsing import OutputMap, ResourceMap
+from moto.iam.models import Role
 
 NAMED = re.compile(r"\$\{(\w+)(\.\w+)?\}")
 
@@ -30,6 +33,8 @@ def truthful_change_sets() -> Iterator[None]:
         patches.enter_context(patch.object(ChangeSet, "diff", _diff))
         patches.enter_context(patch.object(ResourceMap, "build_resource_diff", _resource_diff))
         patches.enter_context(patch.object(CloudFormationBackend, "execute_change_set", _execute))
+        patches.enter_context(patch.object(Role, "put_policy", _put_policy))
+        patches.enter_context(patch.object(Role, "update_from_cloudformation_json", _update_role))
         yield
 
 
@@ -109,10 +114,13 @@ def _execute(self: CloudFormationBackend, change_set_name: str, stack_name: str 
     stack._add_stack_event(f"{kind}_IN_PROGRESS", resource_status_reason="User Initiated")
     # Tags of the stack reach its resources by this.
     stack.resource_map.tags.update(change_set.tags or {})
+    before = _remembered(stack.resource_map)
     try:
         change_set.apply()
     except Exception as error:
         _roll_back(stack, kind, str(error))
+        if kind == "UPDATE":
+            vars(stack.resource_map).update(before)
         return
     for change in change_set.changes:
         _resource_event(stack, change, "DELETE" if change.action == "Remove" else kind)
@@ -122,6 +130,21 @@ def _execute(self: CloudFormationBackend, change_set_name: str, stack_name: str 
     stack.status = f"{kind}_COMPLETE"
     stack._add_stack_event(stack.status)
     change_set.execution_status = "EXECUTE_COMPLETE"
+
+
+def _put_policy(self: Role, policy_name: str, policy_json: str | dict[str, Any]) -> None:
+    self.policies[policy_name] = policy_json if isinstance(policy_json, str) else json.dumps(policy_json)
+
+
+def _update_role(original_resource: Role, cloudformation_json: dict[str, Any], **_: Any) -> Role:
+    for policy in cloudformation_json["Properties"].get("Policies", []):
+        original_resource.put_policy(policy["PolicyName"], policy["PolicyDocument"])
+    return original_resource
+
+
+def _remembered(resources: ResourceMap) -> dict[str, Any]:
+    parts = ("_template", "_resource_json_map", "_parsed_resources", "input_parameters", "resolved_parameters")
+    return {name: dict(value) for name, value in vars(resources).items() if name in parts}
 
 
 def _roll_back(stack: Stack, kind: str, reason: str) -> None:

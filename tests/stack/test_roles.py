@@ -1,0 +1,116 @@
+"""The roles as they come out of a deployment: linted, and held to what they must not hold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spotrelay.stack.account import Account
+from spotrelay.stack.deploying import Deployed
+
+FINDINGS = Path(__file__).parents[1] / "support" / "parliament_findings.py"
+MISSPELT = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "sqs:SendMesage", "Resource": "arn:aws:sqs:us-east-1:123456789012:q"}],
+}
+# What parliament says that is meant so: the issue, what of its detail shows that it is the one meant, and why.
+MEANT = (
+    ("RESOURCE_MISMATCH", "'ec2:RunInstances'", "its kinds of resource stand in three statements, by their conditions"),
+)
+
+
+@pytest.fixture
+def policies(aws: Account, deploy: Callable[..., Deployed]) -> dict[str, dict[str, Any]]:
+    """By name; no intrinsic function is left in them."""
+    outputs = deploy().standing.outputs
+    found = {}
+    for policy, role in (("agent", outputs["InstanceRoleArn"]), ("launcher", outputs["LauncherRoleArn"])):
+        answer = aws.iam.get_role_policy(RoleName=role.rpartition("/")[2], PolicyName=policy)
+        found[policy] = answer["PolicyDocument"]
+    return found  # type: ignore[return-value]
+
+
+def findings(policy: dict[str, Any]) -> list[list[str]]:
+    done = subprocess.run(
+        [sys.executable, FINDINGS], input=json.dumps(policy), capture_output=True, text=True, check=True
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def statement(policy: dict[str, Any], sid: str) -> dict[str, Any]:
+    return next(each for each in policy["Statement"] if each["Sid"] == sid)
+
+
+def allowed(policy: dict[str, Any]) -> set[str]:
+    words = (each["Action"] for each in policy["Statement"])
+    return {action for each in words for action in ([each] if isinstance(each, str) else each)}
+
+
+def test_parliament(policies: dict[str, dict[str, Any]]) -> None:
+    """No unknown action or condition, no resource of another kind, no way to more. A misspelt permission denies, and
+    only at three in the morning.
+    """
+    found = [
+        (name, *finding)
+        for name, policy in policies.items()
+        for finding in findings(policy)
+        if not any(finding[0] == issue and sign in finding[1] for issue, sign, _ in MEANT)
+    ]
+
+    assert [] == found
+    assert ["UNKNOWN_ACTION"] == [issue for issue, *_ in findings(MISSPELT)], "it finds nothing at all"
+
+
+def test_only_what_only_reads_goes_everywhere(policies: dict[str, dict[str, Any]]) -> None:
+    """A bare * stands for calls that read and know no resources. Otherwise the role reaches into the whole account."""
+    everywhere = [
+        each["Sid"] for policy in policies.values() for each in policy["Statement"] if each["Resource"] == "*"
+    ]
+
+    assert ["Look"] == everywhere
+    assert all(
+        action.split(":")[1].startswith(("Describe", "Get"))
+        for action in statement(policies["launcher"], "Look")["Action"]
+    )
+
+
+def test_the_agent_holds_little(policies: dict[str, dict[str, Any]]) -> None:
+    """An instance reads and writes runs and its assignment, and asks for its successor. Whoever takes it over can
+    neither delete, nor decide for the launcher, nor become somebody.
+    """
+    agent = policies["agent"]
+    written = {resource.split(":::")[1].split("/", 1)[1] for resource in statement(agent, "Runs")["Resource"]}
+
+    assert {
+        "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListBucket", "sqs:SendMessage",
+    } == allowed(agent)  # fmt: skip
+    assert {"runs/*", "instances/*", "open/*"} == written
+
+
+def test_the_launcher_launches_only_ours(policies: dict[str, dict[str, Any]], deploy: Callable[..., Deployed]) -> None:
+    """Instances come of this launch template, with the stack's tag, this image and this role; and only those with the
+    tag are ended. Otherwise a mistake, or a thief, has the account's whole EC2.
+    """
+    outputs = deploy().standing.outputs
+    launcher, template = policies["launcher"], outputs["LaunchTemplateId"]
+    launched = statement(launcher, "Instances")
+
+    assert {"aws:RequestTag/spotrelay:stack": "spotrelay"} == launched["Condition"]["StringEquals"]
+    for sid in ("Instances", "WithThem"):
+        arn = statement(launcher, sid)["Condition"]["ArnEquals"]["ec2:LaunchTemplate"]
+        assert f"launch-template/{template}" == arn.rpartition(":")[2]
+    assert {"aws:ResourceTag/spotrelay:stack": "spotrelay"} == statement(launcher, "Orphans")["Condition"][
+        "StringEquals"
+    ]
+    assert outputs["InstanceRoleArn"] == statement(launcher, "InstanceRole")["Resource"]
+    assert {"iam:PassedToService": "ec2.amazonaws.com"} == statement(launcher, "InstanceRole")["Condition"][
+        "StringEquals"
+    ]
+    assert statement(launcher, "Close")["Resource"].endswith("/open/*")
+    assert "ec2:CreateLaunchTemplateVersion" not in allowed(launcher)
