@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from moto.cloudformation.models import Stack, cloudformation_backends
 
+from spotrelay.stack import account as stack_account
 from spotrelay.stack import changes, destroying, progress
 from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Audience, Deployed, Deployment, Wishes
@@ -20,6 +22,8 @@ STACK = "spotrelay"
 def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     for module, name in ((progress, "EVERY_S"), (changes, "POLL_S"), (destroying, "POLL_S")):
         monkeypatch.setattr(module, name, 0.0)
+    # What the front refuses, it refuses each time: boto3's own second tries would only take seconds.
+    monkeypatch.setattr(stack_account, "CONFIG", Config(retries={"total_max_attempts": 1}))
     with account() as found:
         for name, value in environment(found.endpoint).items():
             monkeypatch.setenv(name, value)
