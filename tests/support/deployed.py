@@ -73,7 +73,8 @@ class Relay:
     def __init__(self, folder: Path, moto: str, plane: ControlPlane, front: Front) -> None:
         self.front, self.plane = front, plane
         self.outputs: Mapping[str, str] = {}
-        self._folder, self._moto = folder, moto
+        self.moto = moto
+        self._folder = folder
         self._cloud: Stage | None = None
         self._routed: set[str] = set()
         self._adopted: set[str] = set()
@@ -82,6 +83,15 @@ class Relay:
     def cloud(self) -> Stage:
         assert self._cloud is not None, "it is not running yet"
         return self._cloud
+
+    @property
+    def agent(self) -> str:
+        """The instances' role, by name."""
+        return self.outputs["InstanceRoleArn"].rpartition("/")[2]
+
+    @property
+    def launcher(self) -> str:
+        return self.outputs["LauncherRoleArn"].rpartition("/")[2]
 
     def runs_on(self, cloud: Stage) -> None:
         self._cloud = cloud
@@ -242,7 +252,7 @@ class Relay:
 
         def call() -> T:
             session = boto3.Session("carrier", "carrier", region_name=REGION)
-            client = session.client(service, endpoint_url=self._moto)
+            client = session.client(service, endpoint_url=self.moto)
             try:
                 return ask(client)
             finally:
