@@ -13,8 +13,8 @@ import pytest
 from spotrelay import heartbeat
 from spotrelay.core import keys, records
 from spotrelay.core.errors import StoreUnavailable
-from spotrelay.core.events import Event, Fenced, Stopped
-from spotrelay.heartbeat import Heartbeat
+from spotrelay.core.events import Action, Event, Fenced, Notice, Source, Stopped
+from spotrelay.heartbeat import UNTOLD_S, Heartbeat
 from spotrelay.history import History
 from spotrelay.ports import Store
 from support.attempts import RUN, based, claimed
@@ -44,7 +44,7 @@ async def beating(
         heard.statuses += 1
         return records.Status("i-00000000000000001", "running", time.time())
 
-    beats = Heartbeat(History(store, RUN), 1, status, asked=lambda: asked, over=over)
+    beats = Heartbeat(History(store, RUN), 1, status, asked=lambda: asked, over=over, clock=lambda: 1000.0)
     heard = Heard(beats)
 
     async def listen() -> None:
@@ -92,20 +92,22 @@ async def test_store_that_fails_neither_ends_the_heart_nor_fences(error: Excepti
         await some_beats(heard)
         assert [] == heard.events
         bad = False
+        await based(store, 2)
         await claimed(store, 2)
         await eventually(lambda: bool(heard.events), "what the store has to say")
 
         assert [Fenced()] == heard.events
 
 
-async def test_claim_that_nobody_asked_for_fences() -> None:
-    """Somebody took this attempt for dead, and begins. Otherwise two machines run the command (P1)."""
+async def test_claim_that_nobody_asked_for_is_a_notice() -> None:
+    """EC2 told the launcher what it failed to tell here. Otherwise the machine is taken with all that it has not saved;
+    or its command is killed, while its successor waits for just that."""
     store = memory()
     await claimed(store, 2)
     async with beating(store) as heard:
         await some_beats(heard)
 
-        assert [Fenced()] == heard.events
+        assert [Notice(Source.SUCCESSOR, Action.TERMINATE, 1000.0 + UNTOLD_S)] == heard.events
 
 
 async def test_claim_of_the_successor_that_was_asked_for_does_not_fence() -> None:

@@ -22,7 +22,7 @@ from spotrelay.core.lifecycle import Effect, Phase
 from spotrelay.history import History
 from spotrelay.ports import Store
 from spotrelay.relay import Ending, Relay
-from support.attempts import OTHER, RUN, Doorbell, claimed, made
+from support.attempts import OTHER, RUN, Doorbell, based, claimed, made
 from support.imds import eventually
 from support.processes import gone, program, said, trainer
 from support.stores import Recording, memory
@@ -221,12 +221,13 @@ async def test_nothing_is_written_after_the_deadline(tmp_path: Path) -> None:
 async def test_attempt_that_is_fenced_ends_its_command_and_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else has claimed a later attempt: nothing is saved, nobody is asked for, the command is killed (P1).
+    """Somebody else has begun a later attempt: nothing is saved, nobody is asked for, the command is killed (P1).
     Otherwise two machines run it."""
     monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
     store, queue = memory(), Doorbell()
     async with living(tmp_path, store=store, queue=queue, command=shell(trainer(tmp_path))) as life:
         (pid,) = await said(life.output, "ready")
+        await based(store, 2)
         await claimed(store, 2, by=OTHER)
         await life.ends()
         await gone(pid)
@@ -234,6 +235,21 @@ async def test_attempt_that_is_fenced_ends_its_command_and_leaves(
         assert [] == queue.posts
         assert [Effect.ABANDON, Effect.KILL, Effect.LEAVE] == life.effects[-3:]
         assert [] == await store.list(keys.snapshots(RUN))
+
+
+async def test_successor_that_waits_is_a_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2 told the launcher, and nobody this machine: the command is told, what it has is saved and handed over.
+    Otherwise a metadata service that fails costs the run what EC2's own event could have saved."""
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
+    store = memory()
+    async with living(tmp_path, store=store, command=shell(trainer(tmp_path))) as life:
+        await said(life.output, "ready")
+        await claimed(store, 2, by=OTHER)
+        await eventually(lambda: Effect.STAY in life.effects, "handed over")
+
+        assert [Effect.POST_RESUME, Effect.DRAIN, Effect.SAVE, Effect.HAND_OVER] == [
+            each for each in life.effects if each in (Effect.POST_RESUME, Effect.DRAIN, Effect.SAVE, Effect.HAND_OVER)
+        ]
 
 
 async def test_cancelled_relay_leaves_no_process_and_no_task(tmp_path: Path) -> None:

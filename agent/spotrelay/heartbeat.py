@@ -5,9 +5,9 @@ on without this one, the cancel object, and the run's hours. A beat that fails i
 that is down neither stops the command nor fences it. A cancel that is there comes before the hours: who wrote it knows
 why, and the outcome will say that.
 
-What fences (P1) depends on who asked. A later claim that this attempt did not ask for says that somebody took it for
-dead: its command ends at once. The claim of the successor that it did ask for is welcome, and waits for what is still
-being saved; that one goes on without it only when it has fixed its base.
+What fences (P1) is a later attempt that has fixed its base: it goes on without us. One that has merely claimed waits
+for what is still being saved. Where this attempt did not ask for it, that is a notice: EC2 told the launcher, by an
+event or by the state of the spot request, what the metadata service failed to tell here.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ import structlog
 
 from spotrelay.core import keys, records
 from spotrelay.core.errors import SpotrelayError
-from spotrelay.core.events import Event, Fenced, Stopped
+from spotrelay.core.events import Action, Event, Fenced, Notice, Source, Stopped
 from spotrelay.history import History
 
 # One put, one get and one get of nothing each: 15 s are 720 requests an hour, under 0.2 cents on S3. Faster would tell
 # a person sooner, but the moments that count (a notice, the end) are told at once.
 BEAT_S = 15.0
+# EC2 warns two minutes before the end. A launch, a boot and one beat of ours have gone by when a successor is seen.
+UNTOLD_S = 60.0
 
 
 class Heartbeat:
-    """`asked`: whether this attempt has asked for its successor. `over`: which limit of the run is reached, if any."""
+    """`asked`: whether this attempt has asked for its successor. `over`: which limit of the run is reached, if any.
+    `clock`: monotonic seconds, as in events."""
 
     def __init__(
         self,
@@ -39,16 +42,17 @@ class Heartbeat:
         *,
         asked: Callable[[], bool],
         over: Callable[[], str | None],
+        clock: Callable[[], float],
     ) -> None:
         self._history, self._attempt = history, attempt
-        self._status, self._asked, self._over = status, asked, over
+        self._status, self._asked, self._over, self._clock = status, asked, over, clock
         self._at_once = asyncio.Event()
 
     def beat(self) -> None:
         self._at_once.set()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Fenced and Stopped, each at most once. Never ends, never raises for the store's sake."""
+        """Fenced, Stopped and Notice, each at most once. Never ends, never raises for the store's sake."""
         log, told = structlog.get_logger(), set[type[Event]]()
         while True:
             self._at_once.clear()
@@ -72,18 +76,21 @@ class Heartbeat:
 
     async def _look(self) -> list[Event]:
         found: list[Event] = []
-        if await self._fenced():
-            found.append(Fenced())
+        if (later := await self._later()) is not None:
+            found.append(later)
         if (cancel := await self._history.cancelled()) is not None:
             found.append(Stopped(cancel.result, cancel.message))
         elif (limit := self._over()) is not None:
             found.append(Stopped("limit", limit))
         return found
 
-    async def _fenced(self) -> bool:
-        asked, later = self._asked(), self._attempt + 1
+    async def _later(self) -> Event | None:
+        """What a later attempt means for this one."""
+        later = self._attempt + 1
         while await self._history.claim(later) is not None:
-            if not asked or await self._history.base(later) is not None:
-                return True
+            if await self._history.base(later) is not None:
+                return Fenced()
             later += 1  # it may have gone before it began, and left the run to the next
-        return False
+        if later == self._attempt + 1 or self._asked():
+            return None
+        return Notice(Source.SUCCESSOR, Action.TERMINATE, self._clock() + UNTOLD_S)

@@ -180,6 +180,7 @@ class Relay:
             lambda: attempt.status(str(self.state.phase)),
             asked=lambda: self.state.posted,
             over=attempt.out_of_hours,
+            clock=self._clock,
         )
         self._go("heartbeat", self._forward(self._heartbeat.events()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from spotrelay.command import processes
@@ -19,14 +20,16 @@ async def launches(story: Story) -> int:
 
 
 async def test_resume_request_that_is_lost_is_made_up_for_by_the_state_change_event(tmp_path: Path) -> None:
-    """SQS refuses every request of the agent; EC2's own event finds the run. Otherwise a queue that is away for two
-    minutes ends the run in silence."""
+    """SQS refuses every request of the agent, and EC2's warning is lost; its word of the end finds the run. Otherwise a
+    queue that is away for two minutes ends the run in silence."""
     async with stage(tmp_path, module="support.hasty") as cloud:
         story = await cloud.begin("holds")
         instance = await story.ready(1)
         cloud.plane.faults.refuse("SendMessage", "ServiceUnavailable", status=503, times=10_000)
+        cloud.plane.events.loss = 1.0
         cloud.interrupt(instance, in_s=60)
         await story.phase(1, "staying")
+        cloud.plane.events.loss = 0.0
         assert 0 == await launches(story)
         cloud.take(instance)
         await story.until(lambda: story.computers(2), what="a successor")
@@ -35,6 +38,23 @@ async def test_resume_request_that_is_lost_is_made_up_for_by_the_state_change_ev
         await cloud.quiet()
 
         assert 1 == await launches(story)
+
+
+async def test_notice_that_the_instance_never_saw_comes_by_way_of_the_launcher(tmp_path: Path) -> None:
+    """The metadata service says nothing; EC2's event brings the successor, and the successor the notice. Otherwise what
+    the command did since its last save is lost, with two minutes in which it could have been saved."""
+    async with stage(tmp_path, module="support.hasty") as cloud:
+        story = await cloud.begin("holds", save={"every_s": 0})
+        instance = await story.ready(1)
+        cloud.plane.ec2.interrupt_warning(instance, "terminate", time.time() + 60)
+        await story.phase(1, "staying")
+        cloud.take(instance)
+        await story.ends("succeeded")
+        handover = await story.history.handover(1)
+
+        assert handover is not None
+        assert handover.clean
+        assert "successor" in (handover.notice or "")
 
 
 async def test_state_change_event_that_is_lost_is_not_missed_where_there_was_a_notice(tmp_path: Path) -> None:

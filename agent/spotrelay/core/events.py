@@ -17,6 +17,7 @@ class Source(StrEnum):
     SPOT = "spot"  # spot/instance-action
     SCHEDULED = "scheduled"  # events/maintenance/scheduled
     SYSTEM = "system"  # the operating system stops us: poweroff, TerminateInstances, systemctl stop
+    SUCCESSOR = "successor"  # it waits for us, so the launcher knows from EC2 what nobody told us here
 
 
 class Action(StrEnum):
@@ -61,7 +62,7 @@ class Withdrawn(Event):
 
 @dataclass(frozen=True, slots=True)
 class Fenced(Event):
-    """A later attempt was claimed: whatever this one still does counts for nothing."""
+    """A later attempt has begun: whatever this one still does counts for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
