@@ -95,6 +95,27 @@ def test_state_that_is_no_end_is_ignored(site: Site, state: str) -> None:
     assert "resume.launched" == site.log[-1]
 
 
+def test_schedule_sweeps_and_finds_what_no_event_told_of(site: Site) -> None:
+    """The machine died and every event was lost: the next sweep asks for its successor. Otherwise the run is forgotten,
+    and nobody rings again."""
+    run = site.begin()
+    site.objects.create(keys.open_run(run), b"")
+    site.do(lambda: setattr(site.plane.events, "loss", 1.0))
+    site.kill(site.owned(run))
+    site.advance(300)
+
+    assert [] == site.invoke('{"sweep": {}}')
+    assert 1 == len(site.live(run, 2))
+    assert "sweep.done" in site.log
+
+
+def test_sweep_that_fails_is_no_dead_letter(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one comes in five minutes. A message that came back instead would sweep again and again."""
+    monkeypatch.setattr(site, "sweeper", lambda: None)
+
+    assert [] == site.invoke('{"sweep": {}}')
+
+
 def test_empty_event_is_an_empty_answer() -> None:
     assert {"batchItemFailures": []} == handler.handle({}, None)
 
@@ -124,7 +145,8 @@ def test_whole_launcher_comes_from_its_environment(site: Site, tmp_path: Path, m
     ec2: Any = warm.succession._ec2
     prices: Any = warm.succession._books._ledgers._prices
     prices.close()
-    for client in (ec2._caller, ec2._looker, warm.bell._client):
+    estate: Any = warm.sweep._estate
+    for client in (ec2._caller, ec2._looker, warm.bell._client, estate._client):
         client.close()
 
 

@@ -22,7 +22,6 @@ from spotrelay.core.spec import Limits as At
 from spotrelay.core.spec import Run, Spec
 from spotrelay.launcher.crew import Alone, Threads
 from spotrelay.launcher.ec2 import Ec2
-from spotrelay.launcher.inventory import Inventory
 from spotrelay.launcher.objects import Folder, Objects
 from spotrelay.launcher.pools import FLEET_TAG, STACK_TAG
 from spotrelay.launcher.portions import Portions
@@ -39,12 +38,12 @@ class Estate(Site):
 
     def __init__(self, objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(objects, monkeypatch)
-        self.inventory, self.looker = Inventory(STACK), Ec2()
+        self.looker = Ec2()
         self.said: list[tuple[str, dict[str, Any]]] = []
         self._fleets = itertools.count(1)
 
     def close(self) -> None:
-        for client in (self.inventory._client, self.looker._caller, self.looker._looker):
+        for client in (self.looker._caller, self.looker._looker):
             client.close()
         super().close()
 

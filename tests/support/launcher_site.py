@@ -30,12 +30,14 @@ from spotrelay.launcher.bell import SqsBell
 from spotrelay.launcher.books import RunBooks
 from spotrelay.launcher.crew import Alone
 from spotrelay.launcher.ec2 import Ec2, Unanswered
+from spotrelay.launcher.inventory import Inventory
 from spotrelay.launcher.ledger import Ledgers
 from spotrelay.launcher.objects import Folder, Objects
 from spotrelay.launcher.pace import Pace
 from spotrelay.launcher.pools import Ground
 from spotrelay.launcher.prices import open_prices
 from spotrelay.launcher.succession import Succession
+from spotrelay.launcher.sweep import Sweep
 from spotrelay.local.clock import ManualClock
 from spotrelay.local.instances import Instance, Reason, State
 from spotrelay.local.server import ControlPlane
@@ -115,13 +117,14 @@ class Site:
         self.do(lambda: self.plane.ec2.create_launch_template(template))
         self.do(lambda: self.plane.events.route(STATE_CHANGES, QUEUE))
         self.objects, self.ec2, self.bell = objects, Ec2(), SqsBell(self.url, self.clock.now)
+        self.inventory = Inventory(STACK)
         self.prices = open_prices(objects, "us-east-1", log=lambda event, **_: None, now=self.clock.now)
         self.fuse = Fuse()
         self.log: list[str] = []
         self._names = (f"run-{number}" for number in itertools.count(1))
 
     def close(self) -> None:
-        for client in (self.ec2._caller, self.ec2._looker, self.bell._client):
+        for client in (self.ec2._caller, self.ec2._looker, self.bell._client, self.inventory._client):
             client.close()
         self.prices.close()
         handler._launcher = None
@@ -163,9 +166,21 @@ class Site:
             sleep=self.advance,
         )
 
+    def sweeper(self) -> Sweep:
+        return Sweep(
+            self.fuse.on(self.objects),
+            self.fuse.on(self.inventory),
+            self.fuse.on(self.ec2),
+            lambda requests: self.succession().ensure(requests),
+            stack=STACK,
+            crew=Alone(),
+            log=lambda event, **_: self.log.append(event),
+            now=self.clock.now,
+        )
+
     def invoke(self, *bodies: str) -> list[int]:
         """One batch. Which of the bodies are to be delivered again; all, when the launcher died."""
-        handler._launcher = handler.Launcher(self.succession(), self.fuse.on(self.bell))
+        handler._launcher = handler.Launcher(self.succession(), self.fuse.on(self.bell), self.sweeper(), self.clock.now)
         entries = [{"messageId": str(number), "body": body} for number, body in enumerate(bodies)]
         try:
             answer = handler.handle({"Records": entries}, None)

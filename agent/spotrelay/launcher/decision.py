@@ -31,6 +31,8 @@ MOST_LOOKS = 60
 # How long a launcher may take from its intent to its answer before another one takes its fleet over. It makes no call
 # after 25 s (`fleets.MAKER_S`), and a call ends within 13.
 TAKEOVER_S = 40.0
+# Bells come when they are due, give or take the queue. One that does not is made up for by the sweep.
+LATE_BELL_S = 30.0
 FIRST_REST_S, LONGEST_REST_S = 15.0, 900.0
 
 
@@ -114,7 +116,7 @@ def _next(standing: Standing, lives: Lives, now: float, before: Predecessor) -> 
 def _after(answer: records.Answer, standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
     step = standing.search.step + 1
     if answer.instance is None:
-        if standing.request.rings < answer.rung and now < answer.retry_at:
+        if standing.request.rings < answer.rung and now < answer.retry_at + LATE_BELL_S:
             return Decision(Do.NOTHING, "waiting")
         return Decision(Do.HUNT, "again", step=step, since=answer.since, predecessor=before)
     if not died(answer, lives, now):

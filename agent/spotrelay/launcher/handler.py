@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,17 +37,21 @@ from spotrelay.launcher.bell import SqsBell
 from spotrelay.launcher.books import RunBooks
 from spotrelay.launcher.crew import Threads
 from spotrelay.launcher.ec2 import Ec2, Unanswered
+from spotrelay.launcher.inventory import Inventory
 from spotrelay.launcher.ledger import Ledgers
 from spotrelay.launcher.objects import open_objects
 from spotrelay.launcher.pace import Pace
 from spotrelay.launcher.pools import Ground
 from spotrelay.launcher.prices import open_prices
 from spotrelay.launcher.succession import Succession
+from spotrelay.launcher.sweep import Sweep as Sweeper
 
 # When EC2 or the store was away for an event of EC2's.
 AGAIN_S = 15
 # A batch has ten messages, each with a handful of reads; more threads than that wait for Python, not for the store.
 READERS, CALLERS = 16, 8
+# A sweep's share of the function's minute: it looks at the clock between small portions, and the last takes a while.
+SWEEP_S, ENDING_S = 45.0, 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Launcher:
 
     succession: Succession
     bell: SqsBell
+    sweep: Sweeper
+    now: Callable[[], float] = time.time
 
 
 _launcher: Launcher | None = None
@@ -63,17 +69,21 @@ _launcher: Launcher | None = None
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     """SQS's event shape; the answer names failed messages (ReportBatchItemFailures)."""
-    asked, failed = defaultdict[ResumeRequest, list[str]](list), set[str]()
+    asked, failed, sweeps = defaultdict[ResumeRequest, list[str]](list), set[str](), False
     for record in event.get("Records", []):
         identity = str(record["messageId"])
         try:
-            for request in _requests(decode(record["body"]), record["body"]):
+            message = decode(record["body"])
+            sweeps = sweeps or isinstance(message, Sweep)
+            for request in _requests(message, record["body"]):
                 asked[request].append(identity)
         except Exception as error:  # one bad message must not take the others with it
             log("message.failed", id=identity, error=f"{type(error).__name__}: {error}")
             failed.add(identity)
     if asked:
         failed |= _ensure(asked)
+    if sweeps:
+        _sweep(context)
     return {"batchItemFailures": [{"itemIdentifier": identity} for identity in sorted(failed)]}
 
 
@@ -88,8 +98,6 @@ def _requests(message: Message, body: str) -> Sequence[ResumeRequest]:
                 # Failed, it would come back after the visibility timeout, and five times at most.
                 log("event.unanswered", instance=instance, error=str(error))
                 _ready().bell.again(body, AGAIN_S)
-        case Sweep():
-            pass
         case Ignored(what=what):
             log("event.ignored", what=what)
     return []
@@ -109,6 +117,16 @@ def _ensure(asked: dict[ResumeRequest, list[str]]) -> set[str]:
         log("message.failed", ids=ids, run=request.run, attempt=request.attempt, error=what)
         failed.update(ids)
     return failed
+
+
+def _sweep(context: Any) -> None:
+    """What fails is logged: the next sweep comes anyway, and does it again."""
+    left_s = context.get_remaining_time_in_millis() / 1000 if context is not None else SWEEP_S
+    try:
+        launcher = _ready()
+        launcher.sweep.once(launcher.now() + min(SWEEP_S, left_s - ENDING_S))
+    except Exception as error:  # whatever it is
+        log("sweep.failed", error=f"{type(error).__name__}: {error}")
 
 
 def log(event: str, **fields: Any) -> None:
@@ -134,23 +152,28 @@ def from_environment(environment: dict[str, str]) -> Launcher:
         types=_words(environment.get("SPOTRELAY_TYPES", "")),
         stack=environment.get("SPOTRELAY_STACK", "spotrelay"),
     )
-    objects = open_objects(environment["SPOTRELAY_STORE"])
+    objects, ec2, readers = open_objects(environment["SPOTRELAY_STORE"]), Ec2(), Threads(READERS)
     bell = SqsBell(environment["SPOTRELAY_QUEUE_URL"], time.time)
     prices = open_prices(objects, environment["AWS_REGION"], log=log, now=time.time)
+    books = RunBooks(objects, Ledgers(objects, prices, time.time), time.time)
     succession = Succession(
         objects,
-        Ec2(),
+        ec2,
         bell,
         ground,
         pace=Pace(time.time, bell.waiting),
-        books=RunBooks(objects, Ledgers(objects, prices, time.time), time.time),
-        readers=Threads(READERS),
+        books=books,
+        readers=readers,
         callers=Threads(CALLERS),
         log=log,
         now=time.time,
         sleep=time.sleep,
     )
-    return Launcher(succession, bell)
+    inventory, ensure = Inventory(ground.stack), succession.ensure
+    sweep = Sweeper(
+        objects, inventory, ec2, ensure, stack=ground.stack, crew=readers, log=log, now=time.time, limits=books
+    )
+    return Launcher(succession, bell, sweep)
 
 
 def _words(text: str) -> tuple[str, ...]:

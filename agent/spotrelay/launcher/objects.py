@@ -19,7 +19,12 @@ from botocore.config import Config
 
 from spotrelay.core.errors import StoreDenied, StoreError, StoreUnavailable, UsageError
 
-CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
+CONFIG = Config(
+    connect_timeout=3,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=32,  # as many as the launcher has threads, and some
+)
 _DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoSuchBucket"}
 
 
