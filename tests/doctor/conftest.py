@@ -10,7 +10,7 @@ import pytest
 from spotrelay.doctor.examination import CHECKS, findings
 from spotrelay.doctor.finding import Finding
 from spotrelay.doctor.ground import Asked, Ground
-from support.examined_account import REGION, STACK, Front, account, client, deploy
+from support.examined_account import STACK, Front, account, client, deploy, environment
 
 # What a person's shell or files may hold that would lead an examination elsewhere.
 ELSEWHERE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
@@ -26,18 +26,6 @@ def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
         for name, value in environment(front).items():
             monkeypatch.setenv(name, value)
         yield front
-
-
-def environment(front: Front) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": front.endpoint,
-        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": REGION,
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
 
 
 @pytest.fixture

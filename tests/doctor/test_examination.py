@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from botocore.config import Config
 
+from spotrelay.doctor import clients
 from spotrelay.doctor.examination import CHECKS, examine
 from spotrelay.doctor.finding import Finding, State
 from spotrelay.doctor.ground import Asked, Ground
@@ -41,12 +43,14 @@ def test_a_stack_in_order_is_well(outputs: dict[str, str], examined: Callable[..
 
 
 def test_it_only_looks(front: Front, outputs: dict[str, str], examined: Callable[..., list[Finding]]) -> None:
-    """No call makes, changes or starts anything. Otherwise nobody dares to ask while runs are under way."""
+    """No call makes, changes or starts anything, and the permission for each is known. Otherwise nobody dares to ask
+    while runs are under way."""
     examined()
 
     reads = re.compile(r"(Describe|Get|List)\w+|(GET|HEAD) /.*")
     assert front.asked
     assert [] == [action for action in front.asked if not reads.fullmatch(action)]
+    assert set() == {action for action in front.asked if " " not in action} - PERMISSIONS.keys()
 
 
 def test_without_a_stack_that_alone_is_the_finding(front: Front, examined: Callable[..., list[Finding]]) -> None:
@@ -162,6 +166,20 @@ def test_no_answer_is_a_finding(
 
     assert (State.UNKNOWN, "AWS gave no answer") == (finding.state, finding.what)
     assert "HTTPS_PROXY" in finding.remedy
+
+
+def test_a_service_that_hangs_is_a_finding(
+    front: Front, outputs: dict[str, str], only: Callable[..., Finding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection and says nothing: the examination goes on after its patience, and ends."""
+    impatient = clients.PATIENCE.merge(Config(read_timeout=0.2, retries={"total_max_attempts": 1}))
+    monkeypatch.setattr(clients, "PATIENCE", impatient)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        finding = only("service roles")
+
+    assert (State.UNKNOWN, "AWS gave no answer") == (finding.state, finding.what)
+    assert "Read timeout" in finding.detail
 
 
 def test_a_fault_of_ours_is_a_finding(front: Front, outputs: dict[str, str], only: Callable[..., Finding]) -> None:

@@ -39,7 +39,7 @@ UNKNOWN_KEY = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", 
 
 
 class NoRegion(Missing):
-    """Nobody said which region."""
+    """Nobody said which region, or said something that is none."""
 
 
 class RegionNotEnabled(Missing):
@@ -156,6 +156,8 @@ class Ground:
             except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
                 raise error from None
             raise RegionNotEnabled("an enabled region") from error
+        except botocore.exceptions.InvalidRegionError as error:
+            raise NoRegion("a region that exists") from error
         return Caller(answer["Account"], answer["Arn"])
 
     def home(self) -> str:
@@ -187,15 +189,12 @@ class Ground:
         return dict(self.client("lambda").get_function_configuration(FunctionName=name))
 
     def _ask_template(self) -> dict[str, Any]:
-        """The launch template's data, with an AMI's id where it names a parameter that holds one."""
+        """The launch template's data, of the version that the launcher uses."""
         outputs = self.outputs.get()
-        asked = {"LaunchTemplateId": outputs["LaunchTemplateId"], "Versions": [outputs["LaunchTemplateVersion"]]}
-        ec2 = self.client("ec2")
-        data = ec2.describe_launch_template_versions(**asked)["LaunchTemplateVersions"][0]["LaunchTemplateData"]
-        if data.get("ImageId", "").startswith("resolve:"):
-            resolved = ec2.describe_launch_template_versions(**asked, ResolveAlias=True)
-            data = resolved["LaunchTemplateVersions"][0]["LaunchTemplateData"]
-        return dict(data)
+        answer = self.client("ec2").describe_launch_template_versions(
+            LaunchTemplateId=outputs["LaunchTemplateId"], Versions=[outputs["LaunchTemplateVersion"]]
+        )
+        return dict(answer["LaunchTemplateVersions"][0]["LaunchTemplateData"])
 
     def _ask_image(self) -> dict[str, Any]:
         [image] = self.client("ec2").describe_images(ImageIds=[self.template.get().get("ImageId", "")])["Images"]

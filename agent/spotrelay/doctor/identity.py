@@ -152,8 +152,8 @@ def region(ground: Ground) -> Iterator[Finding]:
         if code_of(error) not in UNKNOWN_KEY:
             raise
         yield _not_enabled(name, ground)
-    except BotoCoreError:
-        return
+    except (BotoCoreError, NoRegion):
+        return  # said by `credentials`, or above
     else:
         yield ok(name)
 

@@ -80,7 +80,7 @@ def image(ground: Ground) -> Iterator[Finding]:
 
 def architecture(ground: Ground) -> Iterator[Finding]:
     found = ground.image.get()
-    needed = found.get("Architecture", "x86_64")
+    needed = found.get("Architecture") or "x86_64"
     unfit = [
         name
         for name, kind in sorted(ground.kinds.get().items())
