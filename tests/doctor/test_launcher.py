@@ -141,7 +141,7 @@ def test_requests_that_nobody_takes(
 
     assert state == finding.state
     assert "1 waiting" in finding.what or "waited for 120 min" in finding.what
-    log = f"aws logs tail /aws/lambda/{outputs['FunctionName']} --since 1h --region us-east-1"
+    log = f"aws logs tail {outputs['LauncherLogGroup']} --since 1h --region us-east-1"
     assert (log if state is State.PROBLEM else "") == finding.command
 
 

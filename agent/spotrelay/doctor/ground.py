@@ -30,6 +30,7 @@ OUTPUTS = frozenset(
         "LaunchTemplateVersion",
         "FunctionName",
         "InstanceRoleArn",
+        "LauncherLogGroup",
         "StackVersion",
     }
 )

@@ -29,7 +29,7 @@ def requests(ground: Ground) -> Iterator[Finding]:
         yield problem(
             f"the oldest request has waited for {age / 60:.0f} min: nobody takes it ({waiting} are waiting)",
             remedy="See what the launcher says.",
-            command=ground.aws(f"logs tail /aws/lambda/{ground.outputs.get()['FunctionName']} --since 1h"),
+            command=ground.aws(f"logs tail {ground.outputs.get()['LauncherLogGroup']} --since 1h"),
         )
     else:
         yield ok(f"reachable; {waiting} waiting, {later} for later")
