@@ -115,6 +115,13 @@ class Bucket:
     def __init__(self, bucket: str, prefix: str) -> None:
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self._client: Any = boto3.client("s3", config=CONFIG)
+        self._creator: Any = boto3.client("s3", config=CONFIG)
+        # The parameter IfNoneMatch is younger (1.36) than the boto3 that a Lambda runtime may bring; the header is not.
+        self._creator.meta.events.register("before-call.s3.PutObject", _only_if_there_is_none)
+
+    def close(self) -> None:
+        self._client.close()
+        self._creator.close()
 
     def get(self, key: str) -> bytes | None:
         try:
@@ -127,7 +134,7 @@ class Bucket:
 
     def create(self, key: str, data: bytes) -> bool:
         try:
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data, IfNoneMatch="*")
+            self._creator.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             if _code(error) in ("PreconditionFailed", "412"):
                 return self.get(key) == data  # ours after all, when an earlier try got there and its answer was lost
@@ -161,6 +168,10 @@ class Bucket:
             return [each for page in pages for each in page.get(part, [])]
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise _classified(error, prefix) from error
+
+
+def _only_if_there_is_none(params: dict[str, Any], **_: Any) -> None:
+    params["headers"]["If-None-Match"] = "*"
 
 
 def _code(error: Exception) -> str:
