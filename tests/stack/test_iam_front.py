@@ -25,7 +25,7 @@ from support.moto_server import moto_server
 ACCOUNT = "123456789012"
 EC2 = f"arn:aws:ec2:us-east-1:{ACCOUNT}:"
 PROFILE = f"arn:aws:iam::{ACCOUNT}:instance-profile/agent"
-LAUNCHED = ("instance/*", "volume/*", "network-interface/*", "subnet/*", "security-group/*", "spot-instances-request/*")
+LAUNCHED = ("instance/*", "volume/*", "network-interface/*", "subnet/*", "security-group/*")
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +246,7 @@ def launching(template: str, /, **changes: dict[str, Any] | None) -> list[dict[s
         "fleet": allow("ec2:CreateFleet", f"{EC2}fleet/*", f"{EC2}instance/*", f"{EC2}launch-template/{template}"),
         "run": allow("ec2:RunInstances", *(EC2 + each for each in LAUNCHED), "arn:aws:ec2:us-east-1::image/*", **only),
         "template": allow("ec2:RunInstances", f"{EC2}launch-template/{template}"),
+        "spot": allow("ec2:RunInstances", f"{EC2}spot-instances-request/*"),
         "tags": allow("ec2:CreateTags", f"{EC2}instance/*", f"{EC2}volume/*", **made),
         "role": allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/agent", **passed),
         **changes,
@@ -284,7 +285,7 @@ async def test_a_fleet_launches_with_every_right_it_needs(desk: Desk) -> None:
     assert [] == desk.front.problems
 
 
-@pytest.mark.parametrize("missing", ["fleet", "run", "template", "tags", "role"])
+@pytest.mark.parametrize("missing", ["fleet", "run", "template", "spot", "tags", "role"])
 async def test_a_fleet_needs_each_of_them(desk: Desk, missing: str) -> None:
     """Nor too much: without any one of them nothing starts. Otherwise PassRole is missing on AWS alone."""
     template = template_of(desk)

@@ -261,8 +261,7 @@ class Bench:
 
     def fleet(self, template: str, **tags: str) -> dict[str, Any]:
         """CreateFleet as the launcher makes it."""
-        specifications = [*tagged(**tags), *tagged("fleet", **tags)] if tags else []
-        wanted = fleet(template, ("m5.large", "a"), TagSpecifications=specifications)
+        wanted = fleet(template, ("m5.large", "a"), TagSpecifications=tagged(**tags) if tags else [])
         wanted["LaunchTemplateConfigs"][0]["LaunchTemplateSpecification"]["Version"] = "1"
         return wanted
 
