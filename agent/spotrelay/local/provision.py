@@ -76,7 +76,6 @@ def by_hand(
         "SPOTRELAY_STACK": STACK,
         "SPOTRELAY_ZONES": f"{plane.region}a,{plane.region}b,{plane.region}c",
         "SPOTRELAY_TYPES": ",".join(types),
-        "SPOTRELAY_RETRY_S": "1",
         **({"AWS_ENDPOINT_URL_S3": store_endpoint} if store_endpoint else {}),
     }
     handler = "spotrelay.launcher.handler.handle"
