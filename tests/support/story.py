@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +37,7 @@ from spotrelay.history import History
 from spotrelay.local.cloud import Computer, Image, LocalCloud
 from spotrelay.local.instances import State
 from spotrelay.local.machine import isolation
+from spotrelay.local.provision import Provision
 from spotrelay.ports import Store
 from spotrelay.snapshot import Snapshots
 from support import counting_job
@@ -61,6 +63,10 @@ class Stage(LocalCloud):
         self.started: Callable[[Computer], None] = lambda _: None
         self.store: Store = open_store(self.store_url)
         self._names = (f"story-{number}" for number in itertools.count(1))
+
+    def _by_hand(self) -> Provision:
+        # A message a batch: runs asked for together share a launch, and its machines do not say whose they are.
+        return replace(super()._by_hand(), batch=1)
 
     def machine_environment(self, computer: Computer, imds: str) -> dict[str, str]:
         self.started(computer)
