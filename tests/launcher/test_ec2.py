@@ -133,6 +133,14 @@ def test_spot_request_tells_before_the_instance_ends(site: Site) -> None:
     assert {first: Life.ALIVE, second: Life.ALIVE} == site.ec2.lives([first, second])
 
 
+def test_marks_of_many_are_asked_in_parts(site: Site) -> None:
+    """EC2 counts the values of all filters of a call together. A sweep over two hundred would learn nothing."""
+    (first, *others) = [each.instance for each in call(site, 201).started]
+    site.do(lambda: site.plane.ec2.interrupt_warning(first))
+
+    assert {first} == site.ec2.marked([*others, first])
+
+
 def test_tags_survive_the_instance(site: Site) -> None:
     """They are how a death before the assignment is told apart from somebody else's."""
     (started,) = call(site).started

@@ -32,7 +32,7 @@ from spotrelay.launcher.refusals import Action, Refusal, refusal, verdict
 # A call ends within 13 s, one way or the other: others wait that long before they take over (`decision.TAKEOVER_S`).
 CALL = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1}, max_pool_connections=16)
 LOOK = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-# EC2 refuses a filter with more values.
+# EC2 refuses a call whose filters have more values, all together.
 FILTER_VALUES = 200
 # In each of these EC2 has said that it takes the instance, which may run on for two minutes.
 MARKED = (
@@ -131,7 +131,7 @@ class Ec2:
         """Spot instances that EC2 will take. A second witness, beside the notice on the instance. Raises Unanswered."""
         return {
             each["InstanceId"]
-            for ids in _in_parts(instances)
+            for ids in _in_parts(instances, FILTER_VALUES - len(MARKED))
             for each in self._pages(
                 "describe_spot_instance_requests",
                 "SpotInstanceRequests",
@@ -165,9 +165,9 @@ class Ec2:
             raise Unanswered(str(error)) from error
 
 
-def _in_parts(instances: Iterable[str]) -> Iterator[list[str]]:
+def _in_parts(instances: Iterable[str], most: int = FILTER_VALUES) -> Iterator[list[str]]:
     left = iter(dict.fromkeys(instances))
-    while part := list(islice(left, FILTER_VALUES)):
+    while part := list(islice(left, most)):
         yield part
 
 
