@@ -200,6 +200,31 @@ def test_duplicates_do_not_multiply_the_bells(site: Site) -> None:
     assert 1 == len(site.bodies())
 
 
+def test_copies_of_who_waits_for_its_turn_ring_no_bells_of_their_own(site: Site) -> None:
+    """In a storm a run waits for an hour, and its request, EC2's two events and each sweep ask for it. If each kept a
+    chain of bells going, there would be ten times the messages, each a dozen reads."""
+    run = site.begin()
+    site.do(lambda: site.plane.faults.refuse("CreateFleet", "RequestLimitExceeded", status=503, times=1000))
+    site.ask(run, 1)
+    (bell,) = site.bodies()
+    for _ in range(3):
+        site.ask(run, 1)
+
+    assert [bell] == site.bodies()
+    site.do(site.plane.faults.clear)
+    site.settle()
+    assert 1 == len(site.launched(run, 1))
+
+
+def test_hunt_that_is_damaged_only_spares_no_work(site: Site) -> None:
+    """hunt.json is for people; a run does not hang on it."""
+    run = site.begin()
+    site.objects.put(keys.hunt(run), b"?")
+    site.ask(run, 1)
+
+    assert 1 == len(site.live(run, 1))
+
+
 def test_bell_that_comes_early_is_not_taken_for_a_duplicate(site: Site) -> None:
     """Two clocks and a slow call lie between the bell and the note of when it is due. Were the bell dropped for being
     a second early, nothing would ever ring again."""

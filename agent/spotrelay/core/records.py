@@ -220,7 +220,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Hunt:
-    """Why a run waits for a machine: what `status` tells. `person`: somebody must change something, `why` says what."""
+    """Why a run waits for a machine: what `status` tells. `person`: somebody must change something, `why` says what.
+
+    `rung`: the `rings` of the bell that will go on with it, at `next_at`.
+    """
 
     attempt: int
     step: int
@@ -231,6 +234,7 @@ class Hunt:
     errors: list[str] = field(default_factory=list)
     next_at: float = 0.0
     person: bool = False
+    rung: int = 0
 
 
 def encode(record: Any) -> bytes:

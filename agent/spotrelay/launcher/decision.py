@@ -103,8 +103,11 @@ def predecessor(before: Before | None, lives: Lives, now: float) -> Predecessor:
 
 def _next(standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
     search = standing.search
+    if _waits(standing, now):
+        return Decision(Do.NOTHING, "waiting")
     if search.seat is None:
-        return Decision(Do.HUNT, "first_step", step=search.step + 1, since=now, predecessor=before)
+        since = search.hunt.since if search.hunt is not None else now
+        return Decision(Do.HUNT, "first_step", step=search.step + 1, since=since, predecessor=before)
     if search.answer is None:
         left = search.seat.at + TAKEOVER_S - now
         if left > 0:
@@ -113,11 +116,18 @@ def _next(standing: Standing, lives: Lives, now: float, before: Predecessor) -> 
     return _after(search.answer, standing, lives, now, before)
 
 
+def _waits(standing: Standing, now: float) -> bool:
+    """A bell hangs that was rung after this one: so this is a copy, of a request or of a bell. Let on, each copy would
+    ring bells of its own for as long as the hunt lasts."""
+    answer, hunt = standing.search.answer, standing.search.hunt
+    bells = [(answer.rung, answer.retry_at)] if answer is not None and answer.instance is None else []
+    bells += [(hunt.rung, hunt.next_at)] if hunt is not None else []
+    return any(standing.request.rings < rung and now < due + LATE_BELL_S for rung, due in bells)
+
+
 def _after(answer: records.Answer, standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
     step = standing.search.step + 1
     if answer.instance is None:
-        if standing.request.rings < answer.rung and now < answer.retry_at + LATE_BELL_S:
-            return Decision(Do.NOTHING, "waiting")
         return Decision(Do.HUNT, "again", step=step, since=answer.since, predecessor=before)
     if not died(answer, lives, now):
         return Decision(Do.NOTHING, "launched")

@@ -214,7 +214,7 @@ class Hunters:
 
     def _learn(self, come: Come) -> None:
         if _paced(come):
-            self._pace.refused()
+            self._pace.refused(turned_away=come.launch.turned_away)
         else:
             self._pace.accepted(len(come.seated.seats) - len(come.served))
         for error in come.launch.errors:
@@ -308,17 +308,16 @@ class Hunters:
             self._log("resume.launched", instance=started.instance, type=started.type, zone=started.zone, **told)
 
     def _tell(self, result: Result, due: float) -> None:
-        """hunt.json: why the run waits. Who only waits for its turn in a storm says so once."""
+        """hunt.json: why the run waits, and for which bell: whoever else asks for it meanwhile is a copy."""
         step, request = result.step, result.step.request
-        if result.launch is None and request.rings > 0:
-            return
         person = result.launch is not None and result.refusal.action is Action.PERSON
         why = WAITING.get(result.why) or str(result.refusal)
         if person:
             self._log("needs.person", run=request.run, attempt=request.attempt, why=why)
         errors = [str(error) for error in result.launch.errors] if result.launch else []
+        rung = request.rings + 1
         told = records.Hunt(
-            request.attempt, step.number, step.since, self._now(), why, step.market, errors, due, person
+            request.attempt, step.number, step.since, self._now(), why, step.market, errors, due, person, rung
         )
         self._objects.put(keys.hunt(request.run), records.encode(told))
 

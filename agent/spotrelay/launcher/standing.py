@@ -30,12 +30,16 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The hunt so far: its last step (-1: none), and the answers to that and to the one before."""
+    """The hunt so far: its last step (-1: none), and the answers to that and to the one before.
+
+    `hunt`: what it waits for. Only where it may be waiting: nobody is at it, and it has no instance.
+    """
 
     step: int = -1
     seat: records.Seat | None = None
     answer: records.Answer | None = None
     earlier: records.Answer | None = None
+    hunt: records.Hunt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,23 @@ class Records:
         steps = (keys.step_of(key) for key in self._objects.list(keys.launches(run, attempt)))
         step = max((step for step in steps if step is not None), default=-1)
         if step < 0:
-            return Search()
+            return Search(hunt=self._hunt(run, attempt))
         seat = self.read(records.Seat, keys.seat(Member(run, attempt, step)))
         answer = self.read(records.Answer, keys.answer(run, attempt, step))
-        died = step > 0 and answer is not None and answer.instance is not None
-        return Search(
-            step, seat, answer, self.read(records.Answer, keys.answer(run, attempt, step - 1)) if died else None
-        )
+        if answer is None:
+            return Search(step, seat)
+        if answer.instance is None:
+            return Search(step, seat, answer, hunt=self._hunt(run, attempt))
+        earlier = self.read(records.Answer, keys.answer(run, attempt, step - 1)) if step > 0 else None
+        return Search(step, seat, answer, earlier)
+
+    def _hunt(self, run: str, attempt: int) -> records.Hunt | None:
+        """A damaged one is as good as none: it only spares work."""
+        try:
+            found = self.read(records.Hunt, keys.hunt(run))
+        except records.RecordInvalid:
+            return None
+        return found if found is not None and found.attempt == attempt else None
 
     def _spec(self, run: str) -> spec.Spec | None:
         key = keys.spec(run)

@@ -121,8 +121,8 @@ class Succession:
 
     def ensure(self, requests: Iterable[ResumeRequest]) -> Failed:
         """Done, or rung for. What could not even be rung for, or met a damaged object, is returned with its error."""
-        failed, hunters, rings = Failed(), list[Hunter](), list[tuple[ResumeRequest, int]]()
-        abandoned: dict[str, list[ResumeRequest]] = {}
+        failed, rings = Failed(), list[tuple[ResumeRequest, int]]()
+        hunts, abandoned = list[tuple[Standing, Decision]](), dict[str, list[ResumeRequest]]()
         for standing, decision in self._decided(self._standings(_newest(requests), rings, failed), rings):
             request = standing.request
             self._log(f"resume.{decision.why}", run=request.run, attempt=request.attempt)
@@ -131,12 +131,8 @@ class Succession:
             elif decision.do is Do.TAKE_OVER:
                 abandoned.setdefault(decision.fleet, []).append(request)
             elif decision.do is Do.HUNT:
-                try:
-                    hunters += self._allowed(standing, decision, rings)
-                except StoreUnavailable:
-                    rings.append((request, AWAY_REST_S))
-                except Exception as error:  # one damaged run must not take the others of its batch with it
-                    failed[request] = error
+                hunts.append((standing, decision))
+        hunters = self._hunters_of(hunts, rings, failed)
         failed |= self._ring(rings)
         for fleet, askers in sorted(abandoned.items()):
             failed |= self._take_over(fleet, askers)
@@ -207,10 +203,25 @@ class Succession:
 
     # --- may it go on
 
-    def _allowed(
-        self, standing: Standing, decision: Decision, rings: list[tuple[ResumeRequest, int]]
-    ) -> Iterable[Hunter]:
-        """The hunter, or none: then the run is concluded, or will be when its predecessor is."""
+    def _hunters_of(
+        self, hunts: Sequence[tuple[Standing, Decision]], rings: list[tuple[ResumeRequest, int]], failed: Failed
+    ) -> list[Hunter]:
+        found = self._readers.map(lambda hunt: self._hunter(*hunt, rings, failed), hunts)
+        return [hunter for hunter in found if hunter is not None]
+
+    def _hunter(
+        self, standing: Standing, decision: Decision, rings: list[tuple[ResumeRequest, int]], failed: Failed
+    ) -> Hunter | None:
+        try:
+            return self._allowed(standing, decision, rings)
+        except StoreUnavailable:
+            rings.append((standing.request, AWAY_REST_S))
+        except Exception as error:  # one damaged run must not take the others of its batch with it
+            failed[standing.request] = error
+        return None
+
+    def _allowed(self, standing: Standing, decision: Decision, rings: list[tuple[ResumeRequest, int]]) -> Hunter | None:
+        """None: then the run is concluded, or will be when its predecessor is."""
         request, answer = standing.request, standing.search.answer
         assert standing.spec is not None
         gone = decision.predecessor is Predecessor.GONE
@@ -221,12 +232,12 @@ class Succession:
                 self._conclude(standing, account.end)
             elif request.rings < MOST_LOOKS:
                 rings.append((request, AWAY_REST_S))
-            return ()
+            return None
         self._note_eviction(standing)
         quota = answer is not None and answer.kind == Action.ON_DEMAND
         step = Step(request, decision.step, decision.since, standing.spec.instance.market)
         hunter = Hunter(step, standing.spec, gone, account.worked_s)
-        return (replace(hunter, step=replace(step, market=market_of(hunter, self._now(), quota=quota))),)
+        return replace(hunter, step=replace(step, market=market_of(hunter, self._now(), quota=quota)))
 
     def _conclude(self, standing: Standing, end: records.Cancel) -> None:
         request, before = standing.request, standing.before
