@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 from spotrelay.core.errors import StoreDenied, StoreUnavailable, UsageError
 from spotrelay.launcher.objects import Bucket, Folder, Objects, open_objects
 from support.launcher_site import site_in
+from support.memory import Memory
 
 BUCKET = "relay"
 
@@ -41,12 +42,14 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     opened = open_objects(f"s3://{BUCKET}/prefix-{abs(hash(request.node.name))}/")
     assert isinstance(opened, Bucket)
     yield opened
-    opened._client.close()
+    opened.close()
     client.close()
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "memory", "bucket"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    if request.param == "memory":
+        return Memory()
     return Folder(tmp_path) if request.param == "folder" else request.getfixturevalue("bucket")
 
 
@@ -155,7 +158,7 @@ def test_s3_that_is_away_is_unavailable(bucket: Bucket, monkeypatch: pytest.Monk
     for call in (lambda: away.get("a"), lambda: away.create("a", b""), lambda: away.list("a")):
         with pytest.raises(StoreUnavailable):
             call()
-    away._client.close()
+    away.close()
 
 
 def test_story_of_a_run_in_a_bucket(bucket: Bucket) -> None:
