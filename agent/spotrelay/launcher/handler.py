@@ -28,7 +28,6 @@ from spotrelay.core.messages import (
     Ignored,
     InstanceEnding,
     InstanceGone,
-    Message,
     ResumeRequest,
     Sweep,
     decode,
@@ -64,22 +63,39 @@ class Launcher:
     now: Callable[[], float] = time.time
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """EC2's word of an instance, and the message that brought it."""
+
+    message: str
+    instance: str
+    body: str
+
+
 _launcher: Launcher | None = None
 
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     """SQS's event shape; the answer names failed messages (ReportBatchItemFailures)."""
-    asked, failed, sweeps = defaultdict[ResumeRequest, list[str]](list), set[str](), False
+    asked, failed, ended, sweeps = defaultdict[ResumeRequest, list[str]](list), set[str](), list[Ended](), False
     for record in event.get("Records", []):
-        identity = str(record["messageId"])
+        identity, body = str(record["messageId"]), record["body"]
         try:
-            message = decode(record["body"])
-            sweeps = sweeps or isinstance(message, Sweep)
-            for request in _requests(message, record["body"]):
-                asked[request].append(identity)
+            message = decode(body)
         except Exception as error:  # one bad message must not take the others with it
-            log("message.failed", id=identity, error=f"{type(error).__name__}: {error}")
-            failed.add(identity)
+            failed.add(_failed(identity, error))
+            continue
+        match message:
+            case ResumeRequest():
+                asked[message].append(identity)
+            case InstanceGone(instance=instance) | InstanceEnding(instance=instance):
+                ended.append(Ended(identity, instance, body))
+            case Sweep():
+                sweeps = True
+            case Ignored(what=what):
+                log("event.ignored", what=what)
+    if ended:
+        failed |= _successors(ended, asked)
     if asked:
         failed |= _ensure(asked)
     if sweeps:
@@ -87,20 +103,32 @@ def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": identity} for identity in sorted(failed)]}
 
 
-def _requests(message: Message, body: str) -> Sequence[ResumeRequest]:
-    match message:
-        case ResumeRequest():
-            return [message]
-        case InstanceGone(instance=instance) | InstanceEnding(instance=instance):
+def _successors(ended: Sequence[Ended], asked: defaultdict[ResumeRequest, list[str]]) -> set[str]:
+    """Adds what they ask for to `asked`. The ids of events that are to come back."""
+    try:
+        found = _ready().succession.successors_of([each.instance for each in ended])
+    except Exception as broken:
+        found = [broken] * len(ended)
+    failed = set[str]()
+    for each, requests in zip(ended, found, strict=True):
+        if isinstance(requests, StoreUnavailable | Unanswered):
+            # Failed, it would come back after the visibility timeout, and five times at most.
+            log("event.unanswered", instance=each.instance, error=str(requests))
             try:
-                return _ready().succession.successors_of(instance)
-            except (StoreUnavailable, Unanswered) as error:
-                # Failed, it would come back after the visibility timeout, and five times at most.
-                log("event.unanswered", instance=instance, error=str(error))
-                _ready().bell.again(body, AGAIN_S)
-        case Ignored(what=what):
-            log("event.ignored", what=what)
-    return []
+                _ready().bell.again(each.body, AGAIN_S)
+            except Exception as error:
+                failed.add(_failed(each.message, error))
+        elif isinstance(requests, Exception):
+            failed.add(_failed(each.message, requests))
+        else:
+            for request in requests:
+                asked[request].append(each.message)
+    return failed
+
+
+def _failed(identity: str, error: Exception) -> str:
+    log("message.failed", id=identity, error=f"{type(error).__name__}: {error}")
+    return identity
 
 
 def _ensure(asked: dict[ResumeRequest, list[str]]) -> set[str]:

@@ -74,7 +74,7 @@ class Succession:
         sleep: Callable[[float], None],
     ) -> None:
         self._objects, self._ec2, self._bell, self._books = objects, ec2, bell, books
-        self._readers, self._log, self._now = readers, log, now
+        self._readers, self._callers, self._log, self._now = readers, callers, log, now
         self._records = Records(objects)
         self._fleets = Fleets(objects, ec2, readers, now)
         self._notes = notes.Notes(objects, now)
@@ -94,12 +94,15 @@ class Succession:
 
     # --- who is meant
 
-    def successors_of(self, instance: str) -> list[ResumeRequest]:
-        """What to ask for when this instance ends: nothing, when it is none of ours or owned nothing.
+    def successors_of(self, instances: Sequence[str]) -> Sequence[list[ResumeRequest] | Exception]:
+        """For each, what to ask for when it ends: nothing, when it is none of ours or owned nothing; or the error."""
+        return self._callers.map(self._successors, instances)
 
-        Raises StoreError, Unanswered.
-        """
-        found = [self._after(instance, run, attempt) for run, attempt in self._assigned(instance)]
+    def _successors(self, instance: str) -> list[ResumeRequest] | Exception:
+        try:
+            found = [self._after(instance, run, attempt) for run, attempt in self._assigned(instance)]
+        except Exception as error:  # one damaged object must not take the other events with it
+            return error
         return [request for request in found if request is not None]
 
     def _after(self, instance: str, run: str, attempt: int) -> ResumeRequest | None:
