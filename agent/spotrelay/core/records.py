@@ -7,6 +7,7 @@ What names another object (a run, an attempt, a snapshot) is checked like a mess
 
 from __future__ import annotations
 
+import functools
 import json
 import types
 import typing
@@ -249,7 +250,7 @@ def decode(cls: type[T], data: bytes, *, key: str) -> T:
         raise RecordInvalid(f"{key} is not JSON: {error}", next_step=_NEXT) from error
     if not isinstance(document, dict):
         raise RecordInvalid(f"{key} is not an object", next_step=_NEXT)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     known = {f.name: document[f.name] for f in fields(cls) if f.name in document}  # type: ignore[arg-type]
     for name, value in known.items():
         if not _fits(value, hints[name]):
@@ -260,6 +261,8 @@ def decode(cls: type[T], data: bytes, *, key: str) -> T:
         raise RecordInvalid(f"{key}: {error}", next_step=_NEXT) from error
 
 
+# They are read from the source's text each time, which takes longer than all the rest of reading a record.
+_hints = functools.cache(typing.get_type_hints)
 _NEXT = "the object was damaged or written by something else; look at it, and remove it if it is not the run's"
 # Beyond every time and size there is. Infinity and NaN are no JSON, yet Python reads them: a machine that is gone at
 # infinity would be waited for.
