@@ -71,6 +71,15 @@ def test_request_reads_back(request: ResumeRequest) -> None:
     assert request == decode(request.encode())
 
 
+def test_counting_ends_where_it_is_still_read() -> None:
+    """Who may write to the queue may send the largest number. The bell that follows it must still be heard."""
+    last = ResumeRequest("r", 1, MOST_RINGS)
+
+    assert ResumeRequest("r", 1, 8) == ResumeRequest("r", 1, 7).again()
+    assert last == last.again()
+    assert last == decode(ResumeRequest("r", 1, MOST_RINGS + 1).encode())
+
+
 def test_request_of_an_older_agent_has_no_rings() -> None:
     assert ResumeRequest("r", 1) == decode('{"resume": {"run": "r", "attempt": 1}, "more": 7}')
 

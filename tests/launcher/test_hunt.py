@@ -10,7 +10,7 @@ import pytest
 
 from spotrelay.core import keys, records
 from spotrelay.core.keys import Member
-from spotrelay.core.messages import ResumeRequest
+from spotrelay.core.messages import MOST_RINGS, ResumeRequest
 from spotrelay.core.spec import Instance
 from spotrelay.launcher.rhythm import FAST_S, HOLD_S, LONGEST_REST_S
 from spotrelay.local.pools import Market
@@ -222,6 +222,19 @@ def test_hunt_that_is_damaged_only_spares_no_work(site: Site) -> None:
     site.objects.put(keys.hunt(run), b"?")
     site.ask(run, 1)
 
+    assert 1 == len(site.live(run, 1))
+
+
+def test_forged_number_of_rings_silences_no_hunt(site: Site) -> None:
+    """A message with the largest number makes every true bell an older copy; so its own must go on ringing."""
+    run = site.begin()
+    drained(site)
+    site.ask(run, 1)
+    site.ask(run, 1, MOST_RINGS)
+    hunting(site, FAST_S)
+
+    full_again(site, "m5.large", "us-east-1a")
+    site.settle()
     assert 1 == len(site.live(run, 1))
 
 

@@ -7,7 +7,7 @@ write anything into it: so it carries names, never decisions, and everything act
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spotrelay.core import keys
@@ -35,8 +35,13 @@ class ResumeRequest:
     attempt: int
     rings: int = 0
 
+    def again(self) -> ResumeRequest:
+        """The bell after this one. Counting ends at the largest number that is read: one more, and nobody would hear
+        it, while every other bell would be taken for an older copy."""
+        return replace(self, rings=min(self.rings + 1, MOST_RINGS))
+
     def encode(self) -> str:
-        return json.dumps({"resume": {"run": self.run, "attempt": self.attempt, "rings": self.rings}})
+        return json.dumps({"resume": {"run": self.run, "attempt": self.attempt, "rings": min(self.rings, MOST_RINGS)}})
 
 
 @dataclass(frozen=True, slots=True)

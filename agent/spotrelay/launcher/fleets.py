@@ -27,7 +27,7 @@ from spotrelay.launcher import pools
 from spotrelay.launcher.crew import Crew
 from spotrelay.launcher.ec2 import Launch, Started
 from spotrelay.launcher.objects import Objects
-from spotrelay.launcher.refusals import refusal
+from spotrelay.launcher.refusals import Action, Refusal, refusal
 from spotrelay.launcher.standing import Records
 
 # From the intent on. Beyond it others may believe the maker dead, see `decision.TAKEOVER_S`.
@@ -96,9 +96,16 @@ class Fleets:
         if fleet is None:
             return None
         candidates = [Member.parse(text) for text in fleet.candidates]
-        seats = self._crew.map(lambda member: self._records.read(records.Seat, keys.seat(member)), candidates)
+        seats = self._crew.map(self._seat, candidates)
         mine = {m: s for m, s in zip(candidates, seats, strict=True) if s is not None and s.fleet == identity}
         return Seated(identity, fleet, mine)
+
+    def _seat(self, member: Member) -> records.Seat | None:
+        """None too for a damaged one: a person is told by its own run's messages, and the others shall not wait."""
+        try:
+            return self._records.read(records.Seat, keys.seat(member))
+        except records.RecordInvalid:
+            return None
 
     def young(self, seated: Seated) -> bool:
         """Whether its maker may still call."""
@@ -110,12 +117,18 @@ class Fleets:
         if not members:
             return Come(seated)
         launch = self._caller.create_fleet(pools.for_members(seated.fleet.request, members), seated.fleet.token)
+        if launch.refusal is not None and launch.refusal.action is Action.BURNT:
+            return self._found(seated, launch.refusal)
         return Come(seated, self._assign(seated, launch.started), launch)
 
     def give_up(self, seated: Seated) -> Come:
-        """A call that EC2 has not answered for long: what it nevertheless launched has the fleet's tag, and is shown by
-        now. Raises Unanswered."""
-        launch = Launch(self._caller.started_by(seated.id), refusal=refusal("IdempotentParameterMismatch"))
+        """A call that EC2 has not answered for long. Raises Unanswered."""
+        return self._found(seated, refusal("IdempotentParameterMismatch"))
+
+    def _found(self, seated: Seated, why: Refusal) -> Come:
+        """The token says nothing more. What was nevertheless launched by it (a seat that came late has changed the
+        words of the call) has the fleet's tag."""
+        launch = Launch(self._caller.started_by(seated.id), refusal=why)
         return Come(seated, self._assign(seated, launch.started), launch)
 
     def answer(self, member: Member, answer: records.Answer) -> None:
@@ -131,11 +144,14 @@ class Fleets:
                     served.setdefault(member, instance)
         return served
 
-    def _assign_one(self, seat: records.Seat, member: Member, started: Started) -> tuple[str, int]:
-        """Whose it is now."""
+    def _assign_one(self, seat: records.Seat, member: Member, started: Started) -> tuple[str, int] | None:
+        """Whose it is now. None: nobody's, as the assignment that is there is damaged: its agent will not take it."""
         key = keys.assignment(started.instance)
         wanted = records.Assignment(member.run, member.attempt, seat.predecessor_gone)
         if self._objects.create(key, records.encode(wanted)):
             return wanted.run, wanted.attempt
-        there = self._records.read(records.Assignment, key)
+        try:
+            there = self._records.read(records.Assignment, key)
+        except records.RecordInvalid:
+            return None
         return (there.run, there.attempt) if there else (wanted.run, wanted.attempt)

@@ -198,18 +198,20 @@ class Hunters:
         return results
 
     def _call(self, seated: Seated) -> Come:
+        lost = False
         for left in range(CALLS_A_FLEET - 1, -1, -1):
             if not self._fleets.young(seated):
                 break
             try:
                 come = self._fleets.call(seated)
             except Unanswered:
-                if not left:
-                    raise
+                lost = True
             else:
-                if not left or not come.launch.turned_away:
+                # That this call was turned away does not say that the one before it was.
+                if not come.launch.turned_away or (not left and not lost):
                     return come
-            self._sleep(CALL_PAUSE_S)
+            if left:
+                self._sleep(CALL_PAUSE_S)
         raise Unanswered("no answer in the time that a fleet's maker has")
 
     def _learn(self, come: Come) -> None:
@@ -278,7 +280,7 @@ class Hunters:
         request, due = result.step.request, self._now() + delay_s
         try:
             if result.launch is not None:
-                self._answer(result, rung=request.rings + 1, retry_at=due)
+                self._answer(result, rung=request.again().rings, retry_at=due)
             if result.started is None:
                 self._tell(result, due)
         except StoreUnavailable as error:
@@ -315,7 +317,7 @@ class Hunters:
         if person:
             self._log("needs.person", run=request.run, attempt=request.attempt, why=why)
         errors = [str(error) for error in result.launch.errors] if result.launch else []
-        rung = request.rings + 1
+        rung = request.again().rings
         told = records.Hunt(
             request.attempt, step.number, step.since, self._now(), why, step.market, errors, due, person, rung
         )
@@ -324,7 +326,11 @@ class Hunters:
     # --- what another launcher left
 
     def take_over(self, identity: str) -> Failed:
-        """Bring a fleet whose maker died to its end, for all its members. Raises StoreError."""
+        """Bring a fleet whose maker died to its end, for all its members.
+
+        Raises StoreError; StoreUnavailable also when EC2 gave no answer: then whoever asked is rung for again. The
+        other members are not: each has a bell of its own, and rung for at each of these they would multiply.
+        """
         seated = self._fleets.find(identity)
         if seated is None or not seated.seats:
             self._log("fleet.gone", fleet=identity)
@@ -341,12 +347,10 @@ class Hunters:
         try:
             come = self._fleets.give_up(seated) if hopeless else self._fleets.call(seated)
         except Unanswered as error:
-            self._log("fleet.unanswered", fleet=seated.id, error=str(error))
-            return self._ring([(step.request, AWAY_REST_S) for step in steps])
+            raise StoreUnavailable(str(error)) from error
         self._learn(come)
         if come.launch.turned_away:
-            # That this call was turned away does not say that an earlier one was.
-            return self._ring([(step.request, self._pace.delay_s()) for step in steps])
+            raise StoreUnavailable("EC2 turned this call away, which does not say that it did so with an earlier one")
         self._log("fleet.taken_over", fleet=seated.id, served=len(come.served), of=len(steps))
         failed = self._end([Result(step, come.served.get(step.member), come.launch) for step in steps])
         # An old token may bring instances that are dead by now, and whose deaths were told before they were assigned.
