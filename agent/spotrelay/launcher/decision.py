@@ -24,6 +24,8 @@ from spotrelay.launcher.standing import Before, Standing
 
 # Describe forgets an instance about an hour after its end.
 FORGOTTEN_S = 3600.0
+# Twelve heartbeats, as `predecessors.SILENT_S` has it. Shorter than the looks below last.
+HEARD_S = 180.0
 # The agent posts its request and writes its status side by side; a put takes 0.1–0.2 s, rarely seconds.
 EVIDENCE_DELAY_S = 5
 # After so many looks without evidence the message was not the agent's. The predecessor's own death brings the next.
@@ -95,10 +97,17 @@ def predecessor(before: Before | None, lives: Lives, now: float) -> Predecessor:
     if before.handover is not None:
         return Predecessor.DONE
     life = lives.of(before.claim.instance)
-    if life is Life.DEAD or (life is None and now - before.claim.at > FORGOTTEN_S):
+    if life is Life.DEAD or (life is None and _forgotten(before.claim, before.status, now)):
         return Predecessor.GONE
     told = before.status is not None and before.status.gone_at is not None
     return Predecessor.ENDING if told or life is Life.ENDING else Predecessor.HEALTHY
+
+
+def _forgotten(claim: records.Claim, status: records.Status | None, now: float) -> bool:
+    """One that EC2 does not show is long dead, unless it is new, or was heard of: no list of EC2's counts for more than
+    its own word."""
+    heard_at = max(claim.at, status.at if status is not None else 0.0)
+    return now - claim.at > FORGOTTEN_S and now - heard_at > HEARD_S
 
 
 def _next(standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
