@@ -36,8 +36,8 @@ R = TypeVar("R")
 
 VISIBILITY_S, TIMEOUT_S, BATCH, POLL_S, COLD_S = 360.0, 60.0, 10, 0.1, 0.6
 READERS, CALLERS = 16, 8
-# Assumed, seconds: half of them more, a few much more (exponential beyond the least). S3 and SQS as measured from within
-# a region by many, CreateFleet of type instant as parallelcluster and others log it.
+# Seconds, the least and what comes on top of it on average (exponentially: a few take much longer). Assumed: what S3,
+# SQS and Describe take from within a region, and what others log for CreateFleet of type instant.
 LATENCY = {"create_fleet": (1.0, 0.6), "store": (0.012, 0.012), "bell": (0.008, 0.008), "ec2": (0.1, 0.1)}
 
 

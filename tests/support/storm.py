@@ -29,6 +29,7 @@ from spotrelay.core import keys, records
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.core.spec import Instance as On
 from spotrelay.core.spec import Run, Spec
+from spotrelay.launcher.orphans import COMING_S
 from spotrelay.launcher.pools import Ground
 from spotrelay.local.instances import Instance, Reason, State
 from spotrelay.local.pools import Market, Pool
@@ -65,6 +66,7 @@ class Plan:
     without_notice: float = 0.05
     never_hands_over: float = 0.1
     stillborn: float = 0.03
+    hangs: float = 0.01  # never claims, and burns
     again: float = 0.1  # the new owner is interrupted too
     boot_s: tuple[float, float] = (20.0, 60.0)
     # EC2 and the store, until `calm_s`.
@@ -83,7 +85,8 @@ class Plan:
     def fair(cls, runs: int, **changes: Any) -> Plan:
         """Nothing goes wrong but that EC2 throttles."""
         calm: dict[str, Any] = dict.fromkeys(
-            ("lost", "without_notice", "never_hands_over", "stillborn", "again", "calm_s", "closed", "scarce"), 0
+            ("lost", "without_notice", "never_hands_over", "stillborn", "hangs", "again", "calm_s", "closed", "scarce"),
+            0,
         )
         calm |= dict.fromkeys(("lost_answers", "refused", "away", "crash", "bells_doubled", "events_doubled"), 0)
         return cls(runs, **{**calm, "most_copies": 1, "late_s": 0.0, **changes})
@@ -91,11 +94,21 @@ class Plan:
 
 @dataclass
 class Verdict:
-    """What is wrong, in words; and what there was."""
+    """What is wrong, in words; and what there was.
+
+    `hunted_s`: of each attempt, from its request to its launch. `took_s`: from the first request to the last launch.
+    `unused`: instances that never owned anything. `strangers`, `unheard`: before the last passes of the sweep, living
+    instances that owned nothing and runs that nobody asked for; `passes`: how many it took.
+    """
 
     wrong: list[str] = field(default_factory=list)
     hunted_s: list[float] = field(default_factory=list)
+    took_s: float = 0.0
     unused: int = 0
+    strangers: int = 0
+    unheard: int = 0
+    passes: int = 0
+    deaths: int = 0
 
 
 class _Seen(Memory):
@@ -121,7 +134,7 @@ class Storm:
         self.objects = _Seen(self._assigned)
         self.ground = Ground("relay", "1", ZONES, TYPES, STACK)
         self.calls, self.log, self.deaths = Counter[str](), Counter[str](), Counter[str]()
-        self.passes = self.unswept = self.unheard = 0
+        self.passes = self.strangers = self.unheard = 0
         self.quiet_at = 0.0
         self.told: list[dict[str, Any]] = []
         self.crash = self.away = 0.0
@@ -169,11 +182,13 @@ class Storm:
         self.timeline.call_at(self.began + SWEEP_EVERY_S, self._sweep_on)
         self._until_quiet()
         self.quiet_at = self.timeline.now()
-        self.unswept, self.unheard = self._strangers(), self._lost()
+        self.strangers, self.unheard = self._strangers(), self._lost()
+        self._rest(COMING_S)
         while self.passes < MOST_PASSES and (self._lost() or not self.passes):
             self.passes += 1
             self._sweep()
             self._until_quiet()
+            self._rest(SWEEP_EVERY_S)
         return self._verdict()
 
     def _begin_runs(self) -> None:
@@ -213,7 +228,7 @@ class Storm:
         """With `own_types`, an order of the types that no other run has: then no two share a call."""
         if not self.plan.own_types:
             return ()
-        left, order, number = list(TYPES) + ["m5.xlarge", "c5.xlarge"], list[str](), int(name.removeprefix("run-"))
+        left, order, number = [*TYPES, "m5.xlarge", "c5.xlarge"], list[str](), int(name.removeprefix("run-"))
         while left:
             number, which = divmod(number, len(left))
             order.append(left.pop(which))
@@ -289,7 +304,7 @@ class Storm:
     def _boot(self, instance: Instance) -> None:
         if self.rng.random() < self.plan.stillborn and self.timeline.now() - self.began < self.plan.calm_s:
             self._in(self.rng.uniform(1, 60), lambda: self._gone(instance.id, Reason.SPOT_INTERRUPTION))
-        else:
+        elif self.rng.random() >= self.plan.hangs or self.timeline.now() - self.began >= self.plan.calm_s:
             self._in(self.rng.uniform(*self.plan.boot_s), lambda: self._up(instance, self.timeline.now()))
 
     def _up(self, instance: Instance, since: float) -> None:
@@ -364,6 +379,10 @@ class Storm:
         self.timeline.run()
         ends.cancel()
 
+    def _rest(self, seconds: float) -> None:
+        self.timeline.call_at(self.timeline.now() + seconds, self.timeline.stop)
+        self.timeline.run()
+
     def _look(self, cancel: Callable[[], None]) -> None:
         """Ends the timeline once all is quiet, and everybody has seen it."""
         if self.over:
@@ -405,7 +424,7 @@ class Storm:
         )
 
     def _verdict(self) -> Verdict:
-        verdict = Verdict(list(self.wrong))
+        verdict = Verdict(list(self.wrong), strangers=self.strangers, unheard=self.unheard, passes=self.passes)
         newest: dict[str, int] = {}
         for run, attempt in self.owners:
             newest[run] = max(attempt, newest.get(run, 0))
@@ -418,9 +437,10 @@ class Storm:
         verdict.wrong += [f"in the queue: {body}" for body in left] + [f"dead letter: {body}" for body in dead]
         for identity, number in Counter(self.owners.values()).items():
             verdict.wrong += [f"{identity} owns {number} attempts"] if number > 1 else []
-        verdict.hunted_s = sorted(
-            self.launched[each] - at for each, at in self.requested.items() if each in self.launched
-        )
+        launched = [(self.launched[each], asked) for each, asked in self.requested.items() if each in self.launched]
+        verdict.hunted_s = sorted(there - asked for there, asked in launched)
+        verdict.took_s = max(there for there, _ in launched) - min(asked for _, asked in launched)
+        verdict.deaths = sum(self.deaths.values())
         verdict.unused = len(self._ec2.instances) - len(self.owners)
         return verdict
 
