@@ -4,12 +4,13 @@ The first line that fits is the answer:
 
     it does not carry our tag                              FOREIGN    leave it, whatever it is
     its owner's heartbeat is an hour ahead of us           SKEWED     leave it, call a person: silence cannot be told
-    its owner was heard of in the last ten minutes         HEARD      leave it: it works, saves, or publishes
+    its owner was heard of in the last quarter of an hour  HEARD      leave it: it works, saves, or publishes
     its owner's run asked to keep the instance
         its attempt is over                                KEPT       leave it
         its owner has been silent for half an hour         STUCK      leave it, call a person: nobody else may end it
         otherwise                                          QUIET      leave it
-    its fleet is not in our store                          STRANGE    leave it, call a person: the store is not its own
+    neither its assignment nor its fleet is in our store
+        a fleet launched it, or it is twenty minutes old   STRANGE    leave it, call a person: the store is not its own
     it is being stopped                                    STOPPING   leave it: an agent may be saving
     it is stopped                                          STOPPED    end it: it pays for its disk
     it has an owner, whose attempt is over                 DONE       end it: it should have left by itself
@@ -31,8 +32,11 @@ hand-over, or a later claim. Ending one is graceful: its operating system is sto
 gets its two minutes to save. That is why half an hour of silence is enough, and why the instant between the last look
 and EC2's answer does not have to be fenced.
 
-Ages are by EC2's launch time and heartbeats by the instance's own clock; both are kept by the same time service, and
-every bound here is minutes long.
+What is not there proves nothing by itself: a launcher that was given another store finds nothing of anybody. So only an
+instance whose fleet is there is known to be unassigned.
+
+Ages are by EC2's launch time and heartbeats by the instance's own clock. Both are kept by the same time service, and
+a clock that is ten minutes off, ours or theirs, still ends nobody who works.
 """
 
 from __future__ import annotations
@@ -44,9 +48,9 @@ from spotrelay.core import records
 from spotrelay.launcher.inventory import Instance
 from spotrelay.launcher.pools import FLEET_TAG, STACK_TAG
 
-# A heartbeat comes every 15 s. Forty missed ones where nothing can be lost any more, twice as many minutes as the
-# agent's own patience with a store (600 s) and more where there may be work.
-DONE_S = 600.0
+# A heartbeat comes every 15 s. Sixty missed ones where nothing can be lost any more; three times the agent's own
+# patience with a store (600 s) where there may be work.
+DONE_S = 900.0
 SILENT_S = 1800.0
 SKEW_S = 3600.0
 # A launcher's call takes a minute at most; whoever launched it may still be writing the assignment.
@@ -74,7 +78,7 @@ class Verdict(Enum):
     HEARD = Fate.LEAVE, "its owner was heard of"
     KEPT = Fate.LEAVE, "its run asked to keep it (instance.keep_alive)"
     STUCK = Fate.CALL, "its agent is silent in the middle of the run, and instance.keep_alive forbids to end it: end it"
-    STRANGE = Fate.CALL, "its fleet is not in this store: was the stack given another bucket? end it if nobody needs it"
+    STRANGE = Fate.CALL, "this store knows nothing of it: was the stack given another bucket? end it if nobody needs it"
     STOPPING = Fate.LEAVE, "it is being stopped"
     STOPPED = Fate.END, "it is stopped, and pays for its disk"
     DONE = Fate.END, "its attempt is over, and it did not leave"
@@ -122,6 +126,7 @@ def judge(evidence: Evidence, stack: str, now: float) -> Verdict:
     instance, owns, claimed = evidence.instance, evidence.owns, evidence.claim is not None
     assigned, kept = evidence.assignment is not None, owns and evidence.kept
     silence, age = now - evidence.heard_at, now - instance.launched_at
+    unknown = not assigned and evidence.fleet is None
     lines = (
         (Verdict.FOREIGN, instance.tags.get(STACK_TAG) != stack),
         (Verdict.SKEWED, owns and silence < -SKEW_S),
@@ -129,7 +134,7 @@ def judge(evidence: Evidence, stack: str, now: float) -> Verdict:
         (Verdict.KEPT, kept and evidence.over),
         (Verdict.STUCK, kept and silence >= SILENT_S),
         (Verdict.QUIET, kept),
-        (Verdict.STRANGE, not assigned and FLEET_TAG in instance.tags and evidence.fleet is None),
+        (Verdict.STRANGE, unknown and (FLEET_TAG in instance.tags or age >= COMING_S)),
         (Verdict.STOPPING, instance.state == "stopping"),
         (Verdict.STOPPED, instance.state == "stopped"),
         (Verdict.DONE, owns and evidence.over),
