@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "local": {"core"},
     # spotrelay.bundle says what goes into the launcher's zip; `ability` is where the house files it.
     "stack": {"core", "ability"},
-    "doctor": {"core"},
+    # What AWS means by a refusal, and what CloudFormation calls a stack, is the same whoever asks.
+    "doctor": {"core", "stack"},
     "daemon": {"core", "ports", "ability", "relay", "aws"},
     "cli": {"core", "ports", "ability", "relay", "aws", "daemon", "local", "stack", "doctor"},
 }
@@ -44,7 +45,7 @@ WHY_NOT_FROM = {
     "ports": "a port says what is meant; what it is made of is the adapters' business",
     "launcher": "its zip is a copy of core and launcher: anything else is missing in the Lambda",
     "local": "the local cloud knows what AWS knows; with our own code in it, a rehearsal would confirm our mistakes",
-    "doctor": "it looks at what is there, as AWS tells it: with the code that made it, it would share its mistakes",
+    "doctor": "it looks at what is there, as AWS tells it: a person runs it where nothing else works",
     "stack": "the stack is what a person makes once; what runs in it later, or before, is nothing that it may need",
     "aws": "an adapter fulfils the ports and decides nothing: what it imports of the agent, it could decide by",
 }

@@ -12,7 +12,7 @@ import pytest
 from spotrelay.cli import main as entry
 from spotrelay.core.errors import StackClash, StackCredentials, StackInUse, UsageError
 from spotrelay.stack import changes, destroying, progress, template
-from support.aws_account import IMAGE, Front, account, environment
+from support.aws_account import ELSEWHERE, IMAGE, Front, account, client, environment
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -21,8 +21,10 @@ Run = Callable[..., tuple[int, str, str]]
 def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     for module, name in ((progress, "EVERY_S"), (changes, "POLL_S"), (destroying, "POLL_S")):
         monkeypatch.setattr(module, name, 0.0)
+    for name in ELSEWHERE:
+        monkeypatch.delenv(name, raising=False)
     with account() as found:
-        for name, value in environment(found.endpoint).items():
+        for name, value in environment(found).items():
             monkeypatch.setenv(name, value)
         yield found
 
@@ -47,7 +49,7 @@ def spotrelay(front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def replacing(front: Front) -> None:
     """Every change of a resource replaces it."""
     modify = "<Action>Modify</Action>"
-    front.rewrites["DescribeChangeSet"] = lambda body: body.replace(modify, modify + "<Replacement>True</Replacement>")
+    front.rewrite("DescribeChangeSet", lambda body: body.replace(modify, modify + "<Replacement>True</Replacement>"))
 
 
 def test_from_nothing_to_nothing(spotrelay: Run) -> None:
@@ -139,12 +141,10 @@ def test_destroy_needs_a_word(spotrelay: Run, front: Front) -> None:
     assert "DeleteStack" not in front.asked
 
 
-def test_the_living(spotrelay: Run) -> None:
+def test_the_living(spotrelay: Run, front: Front) -> None:
     """Live instances have an exit code of their own, and --force ends them."""
-    import boto3
-
     spotrelay("deploy", "--image", IMAGE)
-    ec2 = boto3.client("ec2")
+    ec2 = client("ec2", front)
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "spotrelay:stack", "Value": "spotrelay"}]}]
     made = ec2.run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1, TagSpecifications=tags)
     ec2.close()
@@ -159,9 +159,9 @@ def test_errors_are_one_line(spotrelay: Run, front: Front) -> None:
     """What AWS refuses is a line with the remedy and an exit code, without a traceback; the second try works."""
     front.refuse("GetCallerIdentity", "ExpiredToken", "expired")
     expired = spotrelay("deploy", "--image", IMAGE)
-    front.refusals.clear()
+    front.relent()
     spotrelay("deploy", "--image", IMAGE)
-    front.rewrites["DescribeStacks"] = lambda body: body.replace("spotrelay:stack", "somebody:else")
+    front.rewrite("DescribeStacks", lambda body: body.replace("spotrelay:stack", "somebody:else"))
     taken = spotrelay("deploy")
 
     assert (StackCredentials.exit_code, StackClash.exit_code) == (expired[0], taken[0])

@@ -11,12 +11,10 @@ from spotrelay.cli.doctor import doctor
 from spotrelay.cli.findings import print_findings
 from spotrelay.core.errors import Unwell
 from spotrelay.doctor.finding import ok, problem, skipped
-from support.examined_account import Front, account, deploy, environment
+from support.aws_account import ELSEWHERE, Front, account, environment
+from support.examined_stack import deploy
 from support.rehearsals import Said
 from support.rehearsals import spotrelay as run
-
-# What a person's shell may hold that would lead an examination elsewhere.
-ELSEWHERE = ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN")
 
 
 @pytest.fixture
@@ -98,7 +96,7 @@ async def test_the_profile_and_the_region_are_in_the_commands(front: Front, tmp_
 
     where = "--region eu-central-1 --profile work"
     assert f"spotrelay deploy --stack-name spotrelay {where} --image ami-…" == commands["stack"]
-    assert commands["service roles"].endswith(where)
+    assert commands["service role"].endswith(where)
 
 
 async def test_what_could_not_be_looked_at_is_not_well(front: Front, tmp_path: Path) -> None:
@@ -138,7 +136,7 @@ def test_a_call_in_this_process(
     """The report comes before the error that ends it; nothing of the terminal is left changed."""
     for name, value in environment(front).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(Unwell, match="3 problems"):
+    with pytest.raises(Unwell, match="2 problems"):
         doctor(stack_name="spotrelay", region="", profile="", types="", on_demand=False, drift=False, as_json=False)
 
     assert "there is no stack spotrelay in us-east-1" in capsys.readouterr().out

@@ -10,10 +10,8 @@ import pytest
 from spotrelay.doctor.examination import CHECKS, findings
 from spotrelay.doctor.finding import Finding
 from spotrelay.doctor.ground import Asked, Ground
-from support.examined_account import STACK, Front, account, client, deploy, environment
-
-# What a person's shell or files may hold that would lead an examination elsewhere.
-ELSEWHERE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
+from support.aws_account import ELSEWHERE, Front, account, client, environment
+from support.examined_stack import STACK, deploy
 
 Look = Callable[..., list[Finding]]
 

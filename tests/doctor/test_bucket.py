@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spotrelay.doctor.finding import Finding, State
-from support.examined_account import Front
+from support.aws_account import Front
 
 Only = Callable[..., Finding]
 Ask = Callable[[str], Any]
@@ -16,7 +16,8 @@ def test_a_bucket_that_was_deleted(front: Front, outputs: dict[str, str], only: 
     """All snapshots went with it: the new stack gets a bucket of its own."""
     name = outputs["BucketName"]
     ask("s3").delete_bucket_policy(Bucket=name)  # it denies unencrypted connections: this one is
-    ask("s3").delete_object(Bucket=name, Key="launcher/code.zip")
+    [code] = ask("s3").list_objects_v2(Bucket=name)["Contents"]
+    ask("s3").delete_object(Bucket=name, Key=code["Key"])
     ask("s3").delete_bucket(Bucket=name)
     finding = only("bucket")
 

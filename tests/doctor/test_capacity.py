@@ -9,7 +9,7 @@ import pytest
 
 from spotrelay.doctor.families import family_of
 from spotrelay.doctor.finding import Finding, State
-from support.examined_account import Front
+from support.aws_account import Front
 
 Look = Callable[..., list[Finding]]
 Only = Callable[..., Finding]

@@ -10,12 +10,13 @@ from collections.abc import Callable
 import pytest
 from botocore.config import Config
 
-from spotrelay.doctor import clients
+from spotrelay.doctor import ground
 from spotrelay.doctor.examination import CHECKS, examine
 from spotrelay.doctor.finding import Finding, State
 from spotrelay.doctor.ground import Asked, Ground
-from spotrelay.doctor.refusals import PERMISSIONS
-from support.examined_account import STACK, Front
+from spotrelay.stack.meanings import PERMISSIONS
+from support.aws_account import Front
+from support.examined_stack import STACK
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_without_a_stack_that_alone_is_the_finding(front: Front, examined: Calla
     """One problem, and one line for what stands on it. What does not stand on it is still looked at."""
     found = examined()
 
-    assert ["stack", "service roles", "service roles"] == [each.check for each in found if each.state is State.PROBLEM]
+    assert ["stack", "service role"] == [each.check for each in found if each.state is State.PROBLEM]
     assert {"it needs the stack"} == {each.what for each in found if each.state is State.SKIPPED}
     assert "network" in [each.check for each in found if each.state is State.OK]
 
@@ -107,7 +108,7 @@ CALLS = {
     "DescribeImages": ("image", "DescribeImages"),
     "DescribeVpcs": ("network", "DescribeVpcs"),
     "DescribeSubnets": ("network", "DescribeSubnets"),
-    "GetRole": ("service roles", "GetRole"),
+    "GetRole": ("service role", "GetRole"),
     "GetInstanceProfile": ("instance role", "GetInstanceProfile"),
 }
 
@@ -162,7 +163,7 @@ def test_no_answer_is_a_finding(
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", f"http://127.0.0.1:{nobody.getsockname()[1]}")
-        finding = only("service roles")
+        finding = only("service role")
 
     assert (State.UNKNOWN, "AWS gave no answer") == (finding.state, finding.what)
     assert "HTTPS_PROXY" in finding.remedy
@@ -172,11 +173,11 @@ def test_a_service_that_hangs_is_a_finding(
     front: Front, outputs: dict[str, str], only: Callable[..., Finding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the connection and says nothing: the examination goes on after its patience, and ends."""
-    impatient = clients.PATIENCE.merge(Config(read_timeout=0.2, retries={"total_max_attempts": 1}))
-    monkeypatch.setattr(clients, "PATIENCE", impatient)
+    impatient = ground.PATIENCE.merge(Config(read_timeout=0.2, retries={"total_max_attempts": 1}))
+    monkeypatch.setattr(ground, "PATIENCE", impatient)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        finding = only("service roles")
+        finding = only("service role")
 
     assert (State.UNKNOWN, "AWS gave no answer") == (finding.state, finding.what)
     assert "Read timeout" in finding.detail

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spotrelay.doctor.finding import Finding, State
-from support.examined_account import Front
+from support.aws_account import Front
 
 Look = Callable[..., list[Finding]]
 Only = Callable[..., Finding]

@@ -9,17 +9,12 @@ import pytest
 
 import spotrelay
 from spotrelay.doctor.finding import Finding, State
-from support.examined_account import Front
+from support.aws_account import IMAGE, Front
 
 Look = Callable[..., list[Finding]]
 Only = Callable[..., Finding]
 Ask = Callable[[str], Any]
 DEPLOY = "spotrelay deploy --stack-name relay"
-
-
-def the_image(ask: Ask) -> str:
-    [image] = ask("ec2").describe_images(Owners=["self"])["Images"]
-    return str(image["ImageId"])
 
 
 def test_a_launch_template_that_was_deleted(front: Front, outputs: dict[str, str], only: Only, ask: Ask) -> None:
@@ -42,12 +37,11 @@ def test_instances_that_would_stop_instead_of_end(front: Front, outputs: dict[st
 
 def test_an_image_that_is_gone(front: Front, outputs: dict[str, str], only: Only, ask: Ask) -> None:
     """Deregistered: every launch fails from now on, and nothing else says so."""
-    image = the_image(ask)
-    ask("ec2").deregister_image(ImageId=image)
+    ask("ec2").deregister_image(ImageId=IMAGE)
     finding = only("image")
 
     assert State.PROBLEM == finding.state
-    assert finding.what.startswith(f"the image {image} is not there")
+    assert finding.what.startswith(f"the image {IMAGE} is not there")
     assert f"{DEPLOY} --image ami-…" == finding.command
     assert (State.SKIPPED, "it needs the image") == ((other := only("agent")).state, other.what)
 
@@ -94,7 +88,7 @@ def test_types_that_cannot_boot_the_image(front: Front, outputs: dict[str, str],
 
 
 def tag(ask: Ask, version: str) -> None:
-    ask("ec2").create_tags(Resources=[the_image(ask)], Tags=[{"Key": "spotrelay:version", "Value": version}])
+    ask("ec2").create_tags(Resources=[IMAGE], Tags=[{"Key": "spotrelay:version", "Value": version}])
 
 
 @pytest.mark.parametrize(
@@ -116,17 +110,16 @@ def test_the_agents_version(
 
 def test_an_image_that_does_not_say_what_is_in_it(front: Front, outputs: dict[str, str], only: Only, ask: Ask) -> None:
     """Perhaps it is somebody's favourite Ubuntu: every instance of it would end at once, for want of an agent."""
-    image = the_image(ask)
-    ask("ec2").delete_tags(Resources=[image], Tags=[{"Key": "spotrelay:version"}])
+    ask("ec2").delete_tags(Resources=[IMAGE], Tags=[{"Key": "spotrelay:version"}])
     finding = only("agent")
 
     assert State.WARNING == finding.state
-    assert finding.command.startswith(f"aws ec2 create-tags --resources {image} --tags Key=spotrelay:version,Value=")
+    assert finding.command.startswith(f"aws ec2 create-tags --resources {IMAGE} --tags Key=spotrelay:version,Value=")
 
 
 def test_the_tags_of_a_shared_image_are_not_seen(front: Front, outputs: dict[str, str], only: Only, ask: Ask) -> None:
     """AWS shows them to its owner alone. Otherwise a good image would be called one without an agent."""
-    ask("ec2").delete_tags(Resources=[the_image(ask)], Tags=[{"Key": "spotrelay:version"}])
+    ask("ec2").delete_tags(Resources=[IMAGE], Tags=[{"Key": "spotrelay:version"}])
     front.replace("DescribeImages", "<imageOwnerId>123456789012<", "<imageOwnerId>210987654321<")
     finding = only("agent")
 
@@ -149,13 +142,13 @@ def test_a_root_disk_of_another_name(front: Front, outputs: dict[str, str], only
     front.replace("DescribeImages", "/dev/sda1", "/dev/xvda")
     finding = only("root disk")
 
-    assert (State.PROBLEM, f"{DEPLOY} --image {the_image(ask)}") == (finding.state, finding.command)
+    assert (State.PROBLEM, f"{DEPLOY} --image {IMAGE}") == (finding.state, finding.command)
 
 
 def test_service_roles_that_are_missing(front: Front, outputs: dict[str, str], look: Look, ask: Ask) -> None:
     """A new account has none until somebody with the right to make them launches spot instances by hand."""
     ask("iam").delete_role(RoleName="AWSServiceRoleForEC2Spot")
-    [finding] = look("service roles")
+    [finding] = look("service role")
 
     assert State.PROBLEM == finding.state
     command = "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com --region us-east-1"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from spotrelay.doctor.finding import Finding, State
-from support.examined_account import ALARM, Front
+from support.aws_account import Front
+from support.examined_stack import ALARM
 
 Look = Callable[..., list[Finding]]
 Only = Callable[..., Finding]

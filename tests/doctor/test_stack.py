@@ -8,7 +8,7 @@ import pytest
 
 import spotrelay
 from spotrelay.doctor.finding import Finding, State
-from support.examined_account import Front
+from support.aws_account import Front
 
 Only = Callable[..., Finding]
 DEPLOY = "spotrelay deploy --stack-name relay"

@@ -13,7 +13,7 @@ from spotrelay.stack import account as stack_account
 from spotrelay.stack import changes, destroying, progress
 from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Audience, Deployed, Deployment, Wishes
-from support.aws_account import ACCOUNT, IMAGE, REGION, Front, account, environment
+from support.aws_account import ACCOUNT, ELSEWHERE, IMAGE, REGION, Front, account, environment
 
 STACK = "spotrelay"
 
@@ -24,8 +24,10 @@ def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
         monkeypatch.setattr(module, name, 0.0)
     # What the front refuses, it refuses each time: boto3's own second tries would only take seconds.
     monkeypatch.setattr(stack_account, "CONFIG", Config(retries={"total_max_attempts": 1}))
+    for name in ELSEWHERE:
+        monkeypatch.delenv(name, raising=False)
     with account() as found:
-        for name, value in environment(found.endpoint).items():
+        for name, value in environment(found).items():
             monkeypatch.setenv(name, value)
         yield found
 
@@ -42,7 +44,7 @@ def deploy(aws: Account) -> Callable[..., Deployed]:
 
     def run(*, said: list[Any] | None = None, approve: bool = True, **wishes: Any) -> Deployed:
         told = [] if said is None else said
-        audience = Audience(told.append, told.append, told.append, lambda plan: approve)
+        audience = Audience(told.append, told.append, told.append, lambda losses: approve)
         return Deployment(aws, Wishes(**{"stack": STACK, "image": IMAGE, **wishes}), audience).run()
 
     return run

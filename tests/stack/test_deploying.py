@@ -30,7 +30,7 @@ from spotrelay.stack.changes import Plan
 from spotrelay.stack.deploying import Audience, Deployed, Deployment, Wishes
 from spotrelay.stack.progress import Event
 from spotrelay.stack.standing import look
-from support.aws_account import IMAGE, REGION, Front, image_for
+from support.aws_account import ARM_IMAGE, IMAGE, REGION, Front, client
 
 Deploy = Callable[..., Deployed]
 
@@ -68,10 +68,8 @@ def test_from_nothing(deploy: Deploy, aws: Account) -> None:
 
 def test_rules_ring(deploy: Deploy, front: Front) -> None:
     """Warnings, ends and the schedule go to the requests, the schedule's in the launcher's own words."""
-    import boto3
-
     outputs = deploy().standing.outputs
-    events = boto3.client("events")
+    events = client("events", front)
     rules = events.list_rules()["Rules"]
     targets = [events.list_targets_by_rule(Rule=rule["Name"])["Targets"][0] for rule in rules]
     events.close()
@@ -133,7 +131,7 @@ def test_a_loss_is_asked_for(deploy: Deploy, front: Front) -> None:
     """What would be replaced is not, unless a person says so. Otherwise a queue is gone by an upgrade."""
     deploy()
     modify = "<Action>Modify</Action>"
-    front.rewrites["DescribeChangeSet"] = lambda body: body.replace(modify, modify + "<Replacement>True</Replacement>")
+    front.rewrite("DescribeChangeSet", lambda body: body.replace(modify, modify + "<Replacement>True</Replacement>"))
     refused = deploy(volume_gib=80, approve=False)
 
     assert not refused.approved
@@ -216,7 +214,7 @@ def test_interrupted_between_the_steps(deploy: Deploy, front: Front) -> None:
     front.refuse("PUT /", "SlowDown", status=503)
     with pytest.raises(StackUnreachable) as caught:
         deploy()
-    front.refusals.clear()
+    front.relent()
     said: list[Any] = []
     deployed = deploy(said=said)
 
@@ -233,7 +231,7 @@ def test_under_way_is_waited_for(deploy: Deploy, front: Front) -> None:
     def busy(body: str) -> str:
         return body.replace("UPDATE_COMPLETE<", f"{next(looks, 'UPDATE_COMPLETE')}<")
 
-    front.rewrites["DescribeStacks"] = busy
+    front.rewrite("DescribeStacks", busy)
     said: list[Any] = []
     deployed = deploy(said=said, volume_gib=80)
 
@@ -250,19 +248,20 @@ def test_stuck_is_taken_back(deploy: Deploy, in_moto: Callable[[], Stack], front
     front.refuse("ContinueUpdateRollback", "ValidationError", "cannot")
     with pytest.raises(StackFailed):
         deploy()
-    front.refusals.clear()
+    front.relent()
     statuses = iter(["UPDATE_ROLLBACK_FAILED"])
     in_moto().status = "UPDATE_COMPLETE"
-    front.rewrites["DescribeStacks"] = lambda body: body.replace(
-        "UPDATE_COMPLETE<", f"{next(statuses, 'UPDATE_COMPLETE')}<"
-    )
-    done = "<ContinueUpdateRollbackResponse><ContinueUpdateRollbackResult/></ContinueUpdateRollbackResponse>"
-    front.answers["ContinueUpdateRollback"] = done
+
+    def once(body: str) -> str:
+        return body.replace("UPDATE_COMPLETE<", f"{next(statuses, 'UPDATE_COMPLETE')}<")
+
+    front.rewrite("DescribeStacks", once)
+    front.say("ContinueUpdateRollback", "")
 
     assert "80" == deploy(volume_gib=80).standing.parameters[template.VOLUME_GIB]
     assert "ContinueUpdateRollback" in front.asked
 
-    front.rewrites["DescribeStacks"] = lambda body: body.replace("UPDATE_COMPLETE<", "UPDATE_ROLLBACK_FAILED<")
+    front.rewrite("DescribeStacks", lambda body: body.replace("UPDATE_COMPLETE<", "UPDATE_ROLLBACK_FAILED<"))
     with pytest.raises(StackFailed, match="--resources-to-skip"):
         deploy()
 
@@ -304,7 +303,7 @@ def test_failed_creation_says_the_cause_and_is_healed(deploy: Deploy, monkeypatc
             StackDenied,
             "have cloudformation:CreateChangeSet allowed",
         ),
-        ("DescribeSubnets", "UnauthorizedOperation", "You are not authorized", StackDenied, "have it allowed"),
+        ("DescribeSubnets", "UnauthorizedOperation", "no", StackDenied, "have ec2:DescribeSubnets allowed"),
         ("DescribeImages", "OptInRequired", "not subscribed", StackRegion, "enable us-east-1"),
         ("DescribeImages", "InvalidAMIID.NotFound", "none", StackRegion, "aws ec2 copy-image"),
         ("DescribeStacks", "Throttling", "Rate exceeded", StackUnreachable, "run the same command again"),
@@ -317,7 +316,7 @@ def test_refusals_name_the_remedy(
     front.refuse(action, code_, message)
     with pytest.raises(kind) as caught:
         deploy()
-    front.refusals.clear()
+    front.relent()
 
     assert remedy in caught.value.next_step
     assert "UPDATE_COMPLETE" == deploy().standing.status
@@ -339,8 +338,7 @@ def test_no_such_profile(front: Front) -> None:
 
 def test_no_region(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a region nothing is begun: the stack would stand where nobody looks."""
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name)
+    monkeypatch.delenv("AWS_REGION")
     with pytest.raises(StackRegion, match="--region"):
         Account()
 
@@ -397,7 +395,7 @@ def test_wrong_wishes(deploy: Deploy, aws: Account, wishes: dict[str, Any], kind
 
 def test_types_follow_the_image(deploy: Deploy) -> None:
     """An image for ARM gets types for ARM by default."""
-    types = deploy(image=image_for("arm64")).standing.parameters[template.TYPES].split(",")
+    types = deploy(image=ARM_IMAGE).standing.parameters[template.TYPES].split(",")
 
     assert "m7g.large" in types
     assert "m5.large" not in types
@@ -411,7 +409,7 @@ def test_service_roles(deploy: Deploy, front: Front) -> None:
     said: list[Any] = []
     deploy(said=said)
 
-    assert ["spot.amazonaws.com", "ec2fleet.amazonaws.com"] == [
+    assert ["spot.amazonaws.com"] == [
         each.split("--aws-service-name ")[1].rstrip("`")
         for each in said
         if isinstance(each, str) and "--aws-service" in each

@@ -108,7 +108,7 @@ def test_denied_half_way_and_again(deploy: Deploy, aws: Account, front: Front) -
     front.refuse("DeleteStack", "AccessDenied", "not authorized to perform: cloudformation:DeleteStack", 403)
     with pytest.raises(StackDenied, match="cloudformation:DeleteStack"):
         destroy(aws)
-    front.refusals.clear()
+    front.relent()
     destroy(aws)
 
     assert look(aws, "spotrelay") is None
@@ -119,7 +119,7 @@ def test_half_made(deploy: Deploy, aws: Account, front: Front) -> None:
     front.refuse("PUT /", "AccessDenied", "no", 403)
     with pytest.raises(StackDenied):
         deploy()
-    front.refusals.clear()
+    front.relent()
 
     assert destroy(aws) is not None
     assert look(aws, "spotrelay") is None

@@ -45,7 +45,6 @@ UNUSED_ACTIONS = {
     ("launcher/Requests", "sqs:GetQueueAttributes"): "Lambda asks for the queue's depth when it scales the poller",
     ("launcher/Log", "logs:CreateLogStream"): "Lambda itself writes what the function prints",
     ("launcher/Log", "logs:PutLogEvents"): "Lambda itself writes what the function prints",
-    ("launcher/Look", "ec2:DescribeInstanceStatus"): "when an instance is looked at that EC2 calls impaired",
 }
 # Statement and resource, likewise. `…` stands for the bucket or the account.
 UNUSED_RESOURCES = {

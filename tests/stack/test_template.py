@@ -119,7 +119,7 @@ def test_no_rule_deletes_a_run(resources: dict[str, Any]) -> None:
     rules = properties(resources, "Bucket")["LifecycleConfiguration"]["Rules"]
     expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
 
-    assert {"launches/": 400, "fleets/": 400, "instances/": 400, "pools/": 7} == expiring
+    assert {"launches/": 400, "fleets/": 400, "pools/": 7} == expiring
     assert [2] == [
         rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for rule in rules if "Prefix" not in rule
     ]

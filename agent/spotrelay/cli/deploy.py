@@ -4,29 +4,45 @@ standard error."""
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from spotrelay.cli.account import STACK, AsJson, Profile, Region, StackName, Yes, command
 from spotrelay.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from spotrelay.stack.account import Account
     from spotrelay.stack.changes import Change, Plan
     from spotrelay.stack.deploying import Deployed
     from spotrelay.stack.progress import Event
 
-STACK = "spotrelay"
 _SIGNS = {"Add": "+", "Modify": "~", "Remove": "-", "Import": "+", "Dynamic": "?"}
 
 
+def _bucket(name: str | None) -> str | None:
+    """With s3:// as well, as `destroy` and `doctor` write it."""
+    bare = (name or "").removeprefix("s3://").rstrip("/")
+    if bare and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bare):
+        raise typer.BadParameter(f"{name!r} is no bucket's name.")
+    return bare or None
+
+
+def _email(address: str | None) -> str | None:
+    if address and not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
+        raise typer.BadParameter(f"{address!r} is no e-mail address.")
+    return address
+
+
 def deploy(
-    stack_name: Annotated[str, typer.Option(help="The stack's name: several can live side by side.")] = STACK,
-    region: Annotated[
-        str | None, typer.Option(help="Default: the profile's, or AWS_REGION.", show_default=False)
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help="Of the AWS configuration.", show_default=False)] = None,
+    stack_name: StackName = STACK,
+    region: Region = None,
+    profile: Profile = None,
     image: Annotated[
         str | None, typer.Option(help="The machine image with the agent in it. Needed at first.", show_default=False)
     ] = None,
@@ -38,22 +54,23 @@ def deploy(
         str | None, typer.Option(help="Availability zones, with commas. Default: all.", show_default=False)
     ] = None,
     email: Annotated[
-        str | None, typer.Option(help="Where alarms go; '' for nowhere. Default: nowhere.", show_default=False)
+        str | None,
+        typer.Option(help="Where alarms go; '' for nowhere. Default: nowhere.", show_default=False, callback=_email),
     ] = None,
     bucket: Annotated[
         str | None,
-        typer.Option(help="A bucket that is there, such as the one `destroy` left. Default: makes one."),
+        typer.Option(
+            help="A bucket that is there, such as the one `destroy` left. Default: makes one.", callback=_bucket
+        ),
     ] = None,
     volume_gib: Annotated[
         int | None, typer.Option(min=8, max=16384, help="An instance's root volume. Default: 50.", show_default=False)
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the template and what would change; change nothing.")
+        bool, typer.Option("--dry-run", help="Print the template, or with --json the plan; change nothing.")
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask before something is replaced or removed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make the stack in an AWS account, or bring it up to date.
 
@@ -73,22 +90,25 @@ def deploy(
         types=_words(types),
         zones=_words(zones),
         email=email,
-        bucket=bucket or None,
+        bucket=bucket,
         volume_gib=volume_gib,
     )
     view = View(Console(stderr=True, highlight=False), yes=yes)
-    with Account(region=region, profile=profile) as account:
+    with Account(region=region, profile=profile) as account, view.until_interrupted():
         deployment = Deployment(account, wishes, Audience(view.phase, view.event, view.plan, view.approve))
         if dry_run:
-            if deployment.rehearse() is None:
-                view.phase(f"no stack {stack_name} to update in {account.region}: it would be made")
-            print(template.text(), end="")
+            plan = deployment.rehearse()
+            print(
+                json.dumps(_planned(plan, stack_name, account.region), indent=2)
+                if as_json
+                else template.text().rstrip()
+            )
             return
         deployed = deployment.run()
         if as_json:
             print(json.dumps(_document(deployed, account.region), indent=2))
         else:
-            _say(deployed, account.region)
+            _say(deployed, account, email)
     raise typer.Exit(0 if deployed.approved else 1)
 
 
@@ -114,13 +134,23 @@ class View:
         for change in plan.changes:
             self.phase(f"{_SIGNS.get(change.action, '?')} {change.resource:<22} {change.kind}{_about(change)}")
 
-    def approve(self, plan: Plan) -> bool:
-        names = ", ".join(change.resource for change in plan.losses)
+    def approve(self, losses: str) -> bool:
+        """`losses`: what "this" does."""
         if self._yes:
             return True
         if not sys.stdin.isatty():
-            raise UsageError(f"this replaces or removes {names}", next_step="if that is meant, say --yes")
-        return typer.confirm(f"This replaces or removes {names}. Go on?", err=True)
+            raise UsageError(f"this {losses}", next_step="if that is meant, say --yes")
+        return typer.confirm(f"This {losses}. Go on?", err=True)
+
+    @contextmanager
+    def until_interrupted(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.phase(
+                "interrupted; what CloudFormation has begun, it goes on with: the same command takes it up again"
+            )
+            raise
 
 
 def _about(change: Change) -> str:
@@ -132,15 +162,19 @@ def _about(change: Change) -> str:
     return f"  ({'; '.join(words)})" if words else ""
 
 
-def _say(deployed: Deployed, region: str) -> None:
+def _say(deployed: Deployed, account: Account, email: str | None) -> None:
     if not deployed.approved:
         print("Nothing of that was changed.")
         return
-    outputs = deployed.standing.outputs
+    name, outputs = deployed.standing.name, deployed.standing.outputs
     did = "is up to date" if not deployed.changes else "is deployed"
-    print(f"{deployed.standing.name} {did} in {region} (spotrelay {outputs.get('StackVersion', '')})")
+    print(f"{name} {did} in {account.region} (spotrelay {outputs.get('StackVersion', '')})")
     print(f"  store   {outputs.get('StoreUrl', '')}")
     print(f"  queue   {outputs.get('QueueUrl', '')}")
+    if email and any(change.resource == "Alarms" for change in deployed.changes):
+        print(f"  alarms  {email}: AWS asks there for a confirmation; without it no alarm arrives")
+    if deployed.changes:
+        print(f"  check   {command('doctor', name, account.place)}")
 
 
 def _document(deployed: Deployed, region: str) -> dict[str, Any]:
@@ -149,12 +183,21 @@ def _document(deployed: Deployed, region: str) -> dict[str, Any]:
         "region": region,
         "status": deployed.standing.status,
         "approved": deployed.approved,
-        "changes": [
-            {"action": each.action, "resource": each.resource, "type": each.kind, "replaced": each.replaced}
-            for each in deployed.changes
-        ],
+        "changes": _listed(deployed.changes),
         "outputs": deployed.standing.outputs,
     }
+
+
+def _planned(plan: Plan | None, stack: str, region: str) -> dict[str, Any]:
+    """`changes` null: there is no whole stack to compare with."""
+    return {"stack": stack, "region": region, "changes": None if plan is None else _listed(plan.changes)}
+
+
+def _listed(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    return [
+        {"action": each.action, "resource": each.resource, "type": each.kind, "replaced": each.replaced}
+        for each in changes
+    ]
 
 
 def _words(text: str | None) -> list[str]:

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
-from spotrelay.cli.deploy import STACK, View
+from spotrelay.cli.account import STACK, AsJson, Profile, Region, StackName, Yes, command
+from spotrelay.cli.deploy import View
 from spotrelay.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,16 +19,14 @@ if TYPE_CHECKING:
 
 
 def destroy(
-    stack_name: Annotated[str, typer.Option(help="The stack's name.")] = STACK,
-    region: Annotated[
-        str | None, typer.Option(help="Default: the profile's, or AWS_REGION.", show_default=False)
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help="Of the AWS configuration.", show_default=False)] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    stack_name: StackName = STACK,
+    region: Region = None,
+    profile: Profile = None,
+    yes: Yes = False,
     force: Annotated[
         bool, typer.Option("--force", help="End the stack's instances first, if any are alive. Each saves its run.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove the stack from the AWS account. Its bucket stays.
 
@@ -39,7 +38,7 @@ def destroy(
     from spotrelay.stack.destroying import Destruction  # noqa: PLC0415
 
     view = View(Console(stderr=True, highlight=False), yes=yes)
-    with Account(region=region, profile=profile) as account:
+    with Account(region=region, profile=profile) as account, view.until_interrupted():
         destruction = Destruction(account, stack_name, phase=view.phase, event=view.event)
         standing = destruction.look()
         left = None
@@ -54,7 +53,7 @@ def destroy(
         elif removed:
             print(f"{stack_name} is gone from {account.region}.")
             if left is not None:
-                _say(left)
+                _say(left, command(f"deploy --bucket {left.bucket} --image ami-…", stack_name, account.place))
         else:
             print(f"There is no stack {stack_name} in {account.region}: nothing to remove.")
 
@@ -65,12 +64,12 @@ def _sure(stack: str, region: str) -> bool:
     return typer.confirm(f"This removes the stack {stack} in {region}; its bucket stays. Go on?", err=True)
 
 
-def _say(left: Left) -> None:
+def _say(left: Left, again: str) -> None:
     more = "more than " if left.more else ""
     print(f"Its bucket stays: s3://{left.bucket}, with {more}{decimal(left.bytes)} in {more}{left.objects:,} objects")
     if left.unfinished:
         print(f"  not finished   {', '.join(left.unfinished)}")
-    print(f"  to take over   spotrelay deploy --bucket {left.bucket} --image ami-…")
+    print(f"  to take over   {again}")
     print(f"  to remove      aws s3 rb --force s3://{left.bucket}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spotrelay.cli.account import STACK, AsJson, Profile, Region, StackName
 from spotrelay.core.errors import Unwell
 
 if TYPE_CHECKING:
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    stack_name: Annotated[str, typer.Option(help="The stack's name.")] = "spotrelay",
-    region: Annotated[
-        str, typer.Option(help="Its region. Default: as AWS's own tools find it.", show_default=False)
-    ] = "",
-    profile: Annotated[str, typer.Option(help="Profile with the credentials to use.", show_default=False)] = "",
+    stack_name: StackName = STACK,
+    region: Region = None,
+    profile: Profile = None,
     types: Annotated[
         str, typer.Option(help="Instance types to look at, with commas. Default: the stack's.", show_default=False)
     ] = "",
@@ -32,7 +31,7 @@ def doctor(
         bool,
         typer.Option("--drift", help="Let CloudFormation compare each resource with the template (half a minute)."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look for what would keep runs from being resumed, and say how to mend it.
 
@@ -44,7 +43,7 @@ def doctor(
     # Half a second of imports, which are not for --help, nor for an option that is wrong.
     from spotrelay.doctor.ground import Asked, words  # noqa: PLC0415
 
-    _hold(Asked(stack_name, region, profile, words(types), on_demand, drift), as_json=as_json)
+    _hold(Asked(stack_name, region or "", profile or "", words(types), on_demand, drift), as_json=as_json)
 
 
 def _hold(asked: Asked, *, as_json: bool) -> None:

@@ -51,7 +51,7 @@ CHECKS: dict[str, Check] = {
     "architecture": image.architecture,
     "agent": image.agent_version,
     "root disk": image.root_volume,
-    "service roles": roles.service_linked,
+    "service role": roles.service_linked,
     "instance role": roles.instance,
     "network": network.network,
 }

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from spotrelay.doctor.finding import Finding, ok, problem, warning
 from spotrelay.doctor.ground import Ground
-from spotrelay.doctor.refusals import code_of
+from spotrelay.stack.meanings import code_of
 
 
 def function(ground: Ground) -> Iterator[Finding]:

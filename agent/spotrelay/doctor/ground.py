@@ -7,18 +7,27 @@ a person is the business of the check whose subject it is.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import boto3
 import botocore.exceptions
+from botocore.config import Config
 
-from spotrelay.doctor.clients import Clients
 from spotrelay.doctor.known import Known, Missing
+from spotrelay.stack import clients, standing
+from spotrelay.stack.clients import Clients
+from spotrelay.stack.meanings import Meaning, meaning
+from spotrelay.stack.standing import Standing
+
+# An answer takes 0.2 s from another continent. A service behind a firewall that swallows packets costs 2 × 2 s to
+# connect, one that hangs 2 × 6 s; all checks run at once, so that is also what an examination takes at most per step
+# of its longest chain. Two attempts: one lost packet is no finding.
+PATIENCE = Config(
+    connect_timeout=2, read_timeout=6, retries={"mode": "standard", "total_max_attempts": 2}, max_pool_connections=20
+)
 
 # What a stack of ours tells. One that lacks some of these is half-made; FunctionName comes last of all.
 OUTPUTS = frozenset(
@@ -36,7 +45,8 @@ OUTPUTS = frozenset(
 )
 # A region that no account has to enable, by partition: there it shows whether credentials are good at all.
 _HOME = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
-UNKNOWN_KEY = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "OptInRequired"})
+# What a region says that does not know the account, however good its keys are.
+UNKNOWN_HERE = frozenset({Meaning.UNKNOWN_KEY, Meaning.NOT_ENABLED})
 
 
 class NoRegion(Missing):
@@ -45,6 +55,10 @@ class NoRegion(Missing):
 
 class RegionNotEnabled(Missing):
     """The credentials are good, and this region does not know the account."""
+
+
+class NoStack(Missing):
+    """There is none of that name in the region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +79,6 @@ class Caller:
     arn: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    status: str
-    reason: str
-    outputs: dict[str, str]
-    parameters: dict[str, str]
-    tags: dict[str, str]
-    drift: str
-    drift_seen: datetime | None
-
-
 class Ground:
     """`pause` is what passes time between two looks at something that CloudFormation is still working on."""
 
@@ -84,7 +87,7 @@ class Ground:
         self.pause = pause
         self.session = Known("credentials", self._ask_session)
         self.region = Known("a region", self._ask_region)
-        self.client = Clients(self.session.get, self.region.get)
+        self.client = Clients(self.session.get, self.region.get, PATIENCE)
         self.caller = Known("credentials", self._ask_caller)
         self.stack = Known("the stack", self._ask_stack)
         self.outputs = Known("the stack", self._ask_outputs)
@@ -134,9 +137,7 @@ class Ground:
         self.client.close()
 
     def _ask_session(self) -> boto3.Session:
-        # AWS's CLI and its other SDKs obey AWS_REGION; boto3 knows only AWS_DEFAULT_REGION (and the profile).
-        region = self.asked.region or os.environ.get("AWS_REGION")
-        return boto3.Session(profile_name=self.asked.profile or None, region_name=region or None)
+        return clients.session(self.asked.region, self.asked.profile)
 
     def _ask_region(self) -> str:
         region = self.session.get().region_name
@@ -150,7 +151,7 @@ class Ground:
             answer = self.client("sts").get_caller_identity()
         except botocore.exceptions.ClientError as error:
             home = self.home()
-            if error.response["Error"]["Code"] not in UNKNOWN_KEY or region == home:
+            if meaning(error) not in UNKNOWN_HERE or region == home:
                 raise
             try:  # a region that the account has not enabled refuses good keys with the same words as bad ones
                 self.client("sts", home).get_caller_identity()
@@ -164,20 +165,12 @@ class Ground:
     def home(self) -> str:
         return _HOME.get(self.session.get().get_partition_for_region(self.region.get()), "us-east-1")
 
-    def _ask_stack(self) -> Stack:
+    def _ask_stack(self) -> Standing:
         self.caller.get()
-        answer = self.client("cloudformation").describe_stacks(StackName=self.asked.stack)
-        [stack] = answer["Stacks"]
-        drift = stack.get("DriftInformation", {})
-        return Stack(
-            status=stack["StackStatus"],
-            reason=stack.get("StackStatusReason", ""),
-            outputs={output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
-            parameters={each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", [])},
-            tags={tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])},
-            drift=drift.get("StackDriftStatus", "NOT_CHECKED"),
-            drift_seen=drift.get("LastCheckTimestamp"),
-        )
+        found = standing.find(self.client("cloudformation"), self.asked.stack)
+        if found is None:
+            raise NoStack("the stack")
+        return found
 
     def _ask_outputs(self) -> dict[str, str]:
         outputs = self.stack.get().outputs

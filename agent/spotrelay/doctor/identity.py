@@ -6,19 +6,16 @@ in a region that its account has not enabled; asked again in the partition's old
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 import botocore.exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
 from spotrelay.doctor.finding import Finding, ok, problem, warning
-from spotrelay.doctor.ground import UNKNOWN_KEY, Ground, NoRegion, RegionNotEnabled
+from spotrelay.doctor.ground import UNKNOWN_HERE, Ground, NoRegion, RegionNotEnabled
 from spotrelay.doctor.known import Missing
-from spotrelay.doctor.refusals import EXPIRED, code_of
+from spotrelay.stack.meanings import Meaning, code_of, known_regions, meaning, region_meant
 
-_BAD_SIGNATURE = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException"})
-_CLOCK = ("Signature expired", "Signature not yet current")
 _SSO = (boto.SSOError, boto.TokenRetrievalError)
 _UNUSABLE = (
     (
@@ -43,7 +40,6 @@ _UNUSABLE = (
         "aws configure list",
     ),
 )
-_NO_ANSWER = (boto.HTTPClientError, boto.ConnectionError)
 _ELSEWHERE = "a region such as us-east-1 or eu-central-1"
 
 
@@ -66,27 +62,28 @@ def credentials(ground: Ground) -> Iterator[Finding]:
 
 
 def _refused(error: ClientError, ground: Ground) -> Finding:
-    code, said = code_of(error), str(error)
-    if any(words in said for words in _CLOCK):
-        return problem(
-            "AWS refuses the signature because of this computer's clock",
-            remedy="Set the clock; `clock` below says by how much it is wrong.",
-            detail=said,
-        )
-    if code in EXPIRED:
-        return problem("the credentials have expired", detail=said, **_renewal(ground))
-    if code in UNKNOWN_KEY:
-        return problem(
-            "AWS does not know this access key (deleted, inactive or mistyped)", detail=said, **_renewal(ground)
-        )
-    if code in _BAD_SIGNATURE:
-        return problem("the secret key does not belong to the access key", detail=said, **_renewal(ground))
-    return problem(f"AWS refuses these credentials: {code}", detail=said, **_renewal(ground))
+    said = str(error)
+    match meaning(error):
+        case Meaning.CLOCK:
+            return problem(
+                "AWS refuses the signature because of this computer's clock",
+                remedy="Set the clock; `clock` below says by how much it is wrong.",
+                detail=said,
+            )
+        case Meaning.EXPIRED:
+            what = "the credentials have expired"
+        case Meaning.UNKNOWN_KEY | Meaning.NOT_ENABLED:
+            what = "AWS does not know this access key (deleted, inactive or mistyped)"
+        case Meaning.WRONG_SECRET:
+            what = "the secret key does not belong to the access key"
+        case _:
+            what = f"AWS refuses these credentials: {code_of(error)}"
+    return problem(what, detail=said, **_renewal(ground))
 
 
 def _unusable(error: BotoCoreError, ground: Ground) -> Finding:
     """What boto3 itself says, before AWS is asked or instead of an answer."""
-    if isinstance(error, _NO_ANSWER):
+    if meaning(error) is Meaning.NO_ANSWER:
         return _no_answer(error, ground)
     for kinds, what, remedy, command in _UNUSABLE:
         if isinstance(error, kinds):
@@ -138,9 +135,8 @@ def region(ground: Ground) -> Iterator[Finding]:
             command=f"aws configure set region us-east-1{_profile(ground)}",
         )
         return
-    known = _regions(ground)
-    if name not in known:
-        yield _strange(name, known, ground)
+    if name not in known_regions():
+        yield _strange(name, ground)
     try:
         ground.caller.first_hand()
         ground.client("ec2").describe_regions(RegionNames=[name])
@@ -149,7 +145,7 @@ def region(ground: Ground) -> Iterator[Finding]:
     except ClientError as error:
         if not _is_known(ground):
             return  # bad credentials are a finding of their own
-        if code_of(error) not in UNKNOWN_KEY:
+        if meaning(error) not in UNKNOWN_HERE:
             raise
         yield _not_enabled(name, ground)
     except (BotoCoreError, NoRegion):
@@ -174,23 +170,18 @@ def _not_enabled(name: str, ground: Ground) -> Finding:
     )
 
 
-def _strange(name: str, known: set[str], ground: Ground) -> Finding:
+def _strange(name: str, ground: Ground) -> Finding:
     """A new region is younger than the installed boto3, so a name that answers is none the worse."""
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    guess = f" Did you mean {near[0]}?" if near else ""
     if _is_known(ground):
         return warning(
             f"this boto3 does not know the region {name}",
             remedy="It answers, so it is probably a new one: update boto3.",
             command="pip install --upgrade boto3",
         )
+    near = region_meant(name)
+    guess = f" Did you mean {near}?" if near else ""
     return problem(
         f"there is no region {name}.{guess}",
         remedy="Name one that there is, with --region or AWS_REGION.",
-        command=ground.spotrelay("doctor", region=near[0] if near else "us-east-1"),
+        command=ground.spotrelay("doctor", region=near or "us-east-1"),
     )
-
-
-def _regions(ground: Ground) -> set[str]:
-    session = ground.session.get()
-    return {name for part in session.get_available_partitions() for name in session.get_available_regions("ec2", part)}

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 import spotrelay
 from spotrelay.doctor.finding import Finding, ok, problem, unknown, warning
 from spotrelay.doctor.ground import Ground
-from spotrelay.doctor.refusals import code_of
 from spotrelay.doctor.versions import is_older
+from spotrelay.stack.meanings import code_of
 
 # Written on the image by whoever builds it. Tags are seen by the image's owner alone.
 VERSION_TAG = "spotrelay:version"

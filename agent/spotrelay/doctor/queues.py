@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from spotrelay.doctor.finding import Finding, ok, problem
 from spotrelay.doctor.ground import Ground
-from spotrelay.doctor.refusals import code_of
+from spotrelay.stack.meanings import code_of
 
 _GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 # A wait for capacity is a message sent anew, whose age begins anew, with a delay of 15 minutes at most. Twice that is

@@ -15,50 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from spotrelay.doctor.finding import Finding, skipped, unknown
 from spotrelay.doctor.ground import Ground
 from spotrelay.doctor.known import Missing
-
-DENIED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "Forbidden", "403"}
-)
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
-THROTTLED = frozenset(
-    {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
-)
-# Every call of every check, and the permission for it. Most have the call's own name, and some have not.
-PERMISSIONS = {
-    "GetCallerIdentity": "sts:GetCallerIdentity",
-    "DescribeStacks": "cloudformation:DescribeStacks",
-    "DescribeStackEvents": "cloudformation:DescribeStackEvents",
-    "ListStackResources": "cloudformation:ListStackResources",
-    "DetectStackDrift": "cloudformation:DetectStackDrift",
-    "DescribeStackDriftDetectionStatus": "cloudformation:DescribeStackDriftDetectionStatus",
-    "DescribeStackResourceDrifts": "cloudformation:DescribeStackResourceDrifts",
-    "GetFunctionConfiguration": "lambda:GetFunctionConfiguration",
-    "GetFunctionConcurrency": "lambda:GetFunctionConcurrency",
-    "ListEventSourceMappings": "lambda:ListEventSourceMappings",
-    "GetQueueAttributes": "sqs:GetQueueAttributes",
-    "GetMetricStatistics": "cloudwatch:GetMetricStatistics",
-    "DescribeAlarms": "cloudwatch:DescribeAlarms",
-    "HeadBucket": "s3:ListBucket",
-    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
-    "GetBucketPolicy": "s3:GetBucketPolicy",
-    "GetServiceQuota": "servicequotas:GetServiceQuota",
-    "GetAWSDefaultServiceQuota": "servicequotas:GetAWSDefaultServiceQuota",
-    "ListRequestedServiceQuotaChangeHistoryByQuota": "servicequotas:ListRequestedServiceQuotaChangeHistoryByQuota",
-    "DescribeRegions": "ec2:DescribeRegions",
-    "DescribeAvailabilityZones": "ec2:DescribeAvailabilityZones",
-    "DescribeInstanceTypes": "ec2:DescribeInstanceTypes",
-    "DescribeInstanceTypeOfferings": "ec2:DescribeInstanceTypeOfferings",
-    "DescribeLaunchTemplateVersions": "ec2:DescribeLaunchTemplateVersions",
-    "DescribeImages": "ec2:DescribeImages",
-    "DescribeVpcs": "ec2:DescribeVpcs",
-    "DescribeSubnets": "ec2:DescribeSubnets",
-    "GetRole": "iam:GetRole",
-    "GetInstanceProfile": "iam:GetInstanceProfile",
-}
-
-
-def code_of(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+from spotrelay.stack.meanings import Meaning, code_of, meaning, permission_of, words_of
 
 
 def finding(error: Exception, ground: Ground) -> Finding:
@@ -82,34 +39,26 @@ def finding(error: Exception, ground: Ground) -> Finding:
 
 
 def _refused(error: ClientError, ground: Ground) -> Finding:
-    code, operation = code_of(error), error.operation_name
-    if code in DENIED:
-        permission = PERMISSIONS.get(operation, operation)
-        return unknown(
-            f"may not look: {permission} is not allowed",
-            remedy=f"Add {permission} to the policies of {_who(ground)}.",
-            detail=_words(error),
-        )
-    if code in EXPIRED:
-        return unknown("the credentials expired meanwhile", remedy="Renew them and look again.", detail=_words(error))
-    if code in THROTTLED:
-        return unknown(
-            "AWS throttles these calls now",
-            remedy="Look again in a minute.",
-            command=ground.spotrelay("doctor"),
-            detail=_words(error),
-        )
-    if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-        return unknown(
-            f"AWS itself failed at {operation}",
-            remedy="Look again in a minute.",
-            command=ground.spotrelay("doctor"),
-            detail=_words(error),
-        )
+    detail, in_a_minute = _words(error), ("Look again in a minute.", ground.spotrelay("doctor"))
+    match meaning(error):
+        case Meaning.DENIED:
+            permission = permission_of(error) or error.operation_name
+            what, remedy = f"may not look: {permission} is not allowed", f"Add {permission} to the policies of "
+            return unknown(what, remedy=f"{remedy}{_who(ground)}.", detail=detail)
+        case Meaning.EXPIRED:
+            return unknown("the credentials expired meanwhile", remedy="Renew them and look again.", detail=detail)
+        case Meaning.BUSY:
+            remedy, command = in_a_minute
+            return unknown("AWS throttles these calls now", remedy=remedy, command=command, detail=detail)
+        case Meaning.FAILED:
+            remedy, command = in_a_minute
+            return unknown(
+                f"AWS itself failed at {error.operation_name}", remedy=remedy, command=command, detail=detail
+            )
     return unknown(
-        f"{operation} was refused: {code}",
+        f"{error.operation_name} was refused: {code_of(error)}",
         remedy="What AWS says below names the cause; if it does not, please report it.",
-        detail=_words(error),
+        detail=detail,
     )
 
 
@@ -122,5 +71,5 @@ def _who(ground: Ground) -> str:
 
 def _words(error: ClientError) -> str:
     """AWS's; of a page in HTML, which a proxy may send, the beginning."""
-    said = str(error.response.get("Error", {}).get("Message", "")) or str(error)
+    said = words_of(error) or str(error)
     return said if len(said) <= 500 else f"{said[:500]}…"

@@ -1,4 +1,4 @@
-"""Roles: the two that EC2 itself needs once in an account, and the one that instances get."""
+"""Roles: the one that EC2 itself needs once in an account, and the one that instances get."""
 
 from __future__ import annotations
 
@@ -8,33 +8,25 @@ from botocore.exceptions import ClientError
 
 from spotrelay.doctor.finding import Finding, ok, problem
 from spotrelay.doctor.ground import Ground
-from spotrelay.doctor.refusals import code_of
-
-_SERVICES = {"AWSServiceRoleForEC2Spot": "spot.amazonaws.com", "AWSServiceRoleForEC2Fleet": "ec2fleet.amazonaws.com"}
+from spotrelay.stack.ground import SPOT_ROLE, SPOT_SERVICE
+from spotrelay.stack.meanings import code_of
 
 
 def service_linked(ground: Ground) -> Iterator[Finding]:
-    """EC2 makes them by itself at the first launch of somebody who may make roles. The launcher may not."""
+    """EC2 makes it by itself at the first launch of somebody who may make roles. The launcher may not."""
     ground.caller.get()
-    missing = [role for role in _SERVICES if not _exists(role, ground)]
-    for role in missing:
-        yield problem(
-            f"the role {role} is missing: the launcher's requests would be refused",
-            remedy="Make it, once for the account.",
-            command=ground.aws(f"iam create-service-linked-role --aws-service-name {_SERVICES[role]}"),
-        )
-    if not missing:
-        yield ok("for spot instances and fleets are there")
-
-
-def _exists(role: str, ground: Ground) -> bool:
     try:
-        ground.client("iam").get_role(RoleName=role)
+        ground.client("iam").get_role(RoleName=SPOT_ROLE)
     except ClientError as error:
         if code_of(error) != "NoSuchEntity":
             raise
-        return False
-    return True
+        yield problem(
+            f"the role {SPOT_ROLE} is missing: the launcher's requests would be refused",
+            remedy="Make it, once for the account.",
+            command=ground.aws(f"iam create-service-linked-role --aws-service-name {SPOT_SERVICE}"),
+        )
+        return
+    yield ok("for spot instances is there")
 
 
 def instance(ground: Ground) -> Iterator[Finding]:

@@ -8,9 +8,10 @@ from botocore.exceptions import ClientError
 
 import spotrelay
 from spotrelay.doctor.finding import Finding, ok, problem, warning
-from spotrelay.doctor.ground import OUTPUTS, Ground, Stack
-from spotrelay.doctor.refusals import code_of
+from spotrelay.doctor.ground import OUTPUTS, Ground, NoStack
 from spotrelay.doctor.versions import is_older
+from spotrelay.stack.progress import is_cause
+from spotrelay.stack.standing import Standing
 
 # What each state that is not well means, and what to do. `deploy` heals by itself what it can: it removes what is
 # half-made, and takes up again a way back that got stuck.
@@ -29,20 +30,12 @@ _FAILED = {
     ),
 }
 _WORKING = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"})
-# Nothing of it lives on, so the next deployment is a first one, and names its image.
-_NOTHING_LEFT = frozenset(
-    {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS"}
-)
-# On the stack itself, from its first moment: what came of a deployment that was interrupted has no outputs yet.
-_TAG = "spotrelay:stack"
 
 
 def stack(ground: Ground) -> Iterator[Finding]:
     try:
         found = ground.stack.first_hand()
-    except ClientError as error:
-        if code_of(error) != "ValidationError" or "does not exist" not in str(error):
-            raise
+    except NoStack:
         yield problem(
             f"there is no stack {ground.asked.stack} in {ground.region.get()}",
             remedy="Deploy it; or name the one you have with --stack-name and its region with --region.",
@@ -52,10 +45,9 @@ def stack(ground: Ground) -> Iterator[Finding]:
     yield _judged(found, ground)
 
 
-def _judged(found: Stack, ground: Ground) -> Finding:
+def _judged(found: Standing, ground: Ground) -> Finding:
     name, status = ground.asked.stack, found.status
-    # A plan alone may have no tags yet.
-    if found.tags.get(_TAG) != name and status != "REVIEW_IN_PROGRESS":
+    if found.foreign:
         return problem(
             f"{name} is a stack, but not one that spotrelay made",
             remedy="Leave it alone, and deploy under a name that is free.",
@@ -63,9 +55,9 @@ def _judged(found: Stack, ground: Ground) -> Finding:
         )
     if status in _FAILED:
         what, remedy = _FAILED[status]
-        told, command = f"{name} {what} ({status})", _command(status, ground)
+        told, command = f"{name} {what} ({status})", _command(found, ground)
         return problem(told, remedy=remedy, command=command, detail=_cause(found, ground))
-    if status.endswith("_IN_PROGRESS"):
+    if found.under_way:
         return warning(
             f"{name} is being changed at this moment ({status})",
             remedy="Wait until it is done, then look again. What it is doing:",
@@ -74,7 +66,7 @@ def _judged(found: Stack, ground: Ground) -> Finding:
     return _working(found, ground) if status in _WORKING else _strange(found, ground)
 
 
-def _working(found: Stack, ground: Ground) -> Finding:
+def _working(found: Standing, ground: Ground) -> Finding:
     name, deploy = ground.asked.stack, ground.spotrelay("deploy")
     if missing := OUTPUTS - found.outputs.keys():
         return problem(
@@ -92,7 +84,7 @@ def _working(found: Stack, ground: Ground) -> Finding:
     return ok(f"{name} is there ({found.status})")
 
 
-def _strange(found: Stack, ground: Ground) -> Finding:
+def _strange(found: Standing, ground: Ground) -> Finding:
     return warning(
         f"{ground.asked.stack} is in a state that spotrelay does not bring about ({found.status})",
         remedy="See who changed it, and deploy again.",
@@ -101,20 +93,21 @@ def _strange(found: Stack, ground: Ground) -> Finding:
     )
 
 
-def _command(status: str, ground: Ground) -> str:
-    if status == "DELETE_FAILED":
+def _command(found: Standing, ground: Ground) -> str:
+    if found.status == "DELETE_FAILED":
         return ground.spotrelay("destroy")
-    return ground.deploy_first() if status in _NOTHING_LEFT else ground.spotrelay("deploy")
+    # Where nothing of it lives on, the next deployment is a first one, and names its image.
+    return ground.deploy_first() if found.half_made else ground.spotrelay("deploy")
 
 
-def _cause(found: Stack, ground: Ground) -> str:
+def _cause(found: Standing, ground: Ground) -> str:
     """What failed first: all later failures of one update are only "cancelled"."""
     try:
         events = ground.client("cloudformation").describe_stack_events(StackName=ground.asked.stack)["StackEvents"]
     except ClientError:
         return found.reason
-    failed = [e for e in events if e.get("ResourceStatus", "").endswith("_FAILED")]  # the newest first
-    told = [e for e in failed if "cancelled" not in e.get("ResourceStatusReason", "").lower()]
+    # The newest first.
+    told = [e for e in events if is_cause(e.get("ResourceStatus", ""), e.get("ResourceStatusReason", ""))]
     if not told:
         return found.reason
     # Of the last operation: a stack that was updated often has failures of long ago on the same page.

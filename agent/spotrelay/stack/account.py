@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import botocore.exceptions
 from botocore.config import Config
 
 from spotrelay.core.errors import StackRegion
+from spotrelay.stack import clients
 from spotrelay.stack.refusals import Place, of_client, told
 
 if TYPE_CHECKING:
@@ -30,13 +29,13 @@ class Account:
 
     def __init__(self, *, region: str | None = None, profile: str | None = None) -> None:
         try:
-            self._session = boto3.Session(region_name=region, profile_name=profile)
+            session = clients.session(region, profile)
         except botocore.exceptions.BotoCoreError as error:
             raise of_client(error, "use the profile", Place(region or "unknown", profile)) from error
-        if not self._session.region_name:
+        if not session.region_name:
             raise StackRegion("no region is set", next_step="give --region, or set AWS_REGION")
-        self.place = Place(self._session.region_name, profile)
-        self._clients: list[Any] = []
+        self.place = Place(session.region_name, profile)
+        self._clients = clients.Clients(lambda: session, lambda: self.region, CONFIG)
 
     def __enter__(self) -> Account:
         return self
@@ -44,8 +43,7 @@ class Account:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in self._clients:
-            client.close()
+        self._clients.close()
 
     @property
     def region(self) -> str:
@@ -56,38 +54,36 @@ class Account:
         with told("see whose account this is", self.place):
             return self.sts.get_caller_identity()["Account"]
 
-    @cached_property
+    @property
     def cloudformation(self) -> CloudFormationClient:
-        client: CloudFormationClient = self._made("cloudformation")
+        client: CloudFormationClient = self._client("cloudformation")
         return client
 
-    @cached_property
+    @property
     def ec2(self) -> EC2Client:
-        client: EC2Client = self._made("ec2")
+        client: EC2Client = self._client("ec2")
         return client
 
-    @cached_property
+    @property
     def iam(self) -> IAMClient:
-        client: IAMClient = self._made("iam")
+        client: IAMClient = self._client("iam")
         return client
 
-    @cached_property
+    @property
     def functions(self) -> LambdaClient:
-        client: LambdaClient = self._made("lambda")
+        client: LambdaClient = self._client("lambda")
         return client
 
-    @cached_property
+    @property
     def s3(self) -> S3Client:
-        client: S3Client = self._made("s3")
+        client: S3Client = self._client("s3")
         return client
 
-    @cached_property
+    @property
     def sts(self) -> STSClient:
-        client: STSClient = self._made("sts")
+        client: STSClient = self._client("sts")
         return client
 
-    def _made(self, service: Any) -> Any:
+    def _client(self, service: str) -> Any:
         with told(f"speak to {service}", self.place):
-            client = self._session.client(service, config=CONFIG)
-        self._clients.append(client)
-        return client
+            return self._clients(service)

@@ -13,7 +13,6 @@ import botocore.exceptions
 
 from spotrelay.bundle import launcher_files
 from spotrelay.core import keys
-from spotrelay.core.errors import StackFailed
 from spotrelay.stack.account import Account
 from spotrelay.stack.refusals import told
 
@@ -40,25 +39,11 @@ def key_of(code: bytes) -> str:
 def upload(account: Account, bucket: str, code: bytes) -> bool:
     """Whether it had to be sent. Raises StackError."""
     key = key_of(code)
-    with told(f"use the bucket {bucket}", account.place):
-        _must_be_there(account, bucket)
     with told(f"put the launcher's code into {bucket}", account.place):
         if _is_there(account, bucket, key):
             return False
         account.s3.put_object(Bucket=bucket, Key=key, Body=code, ContentType="application/zip")
     return True
-
-
-def _must_be_there(account: Account, bucket: str) -> None:
-    try:
-        account.s3.head_bucket(Bucket=bucket)
-    except botocore.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
-            raise
-        raise StackFailed(
-            f"there is no bucket {bucket}",
-            next_step="see its name; if it was the stack's own and is lost, `spotrelay destroy` and deploy anew",
-        ) from error
 
 
 def _is_there(account: Account, bucket: str, key: str) -> bool:

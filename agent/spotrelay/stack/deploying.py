@@ -11,11 +11,11 @@ not ours           left alone: StackClash
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import spotrelay
 from spotrelay.core.errors import StackClash, StackFailed, UsageError
-from spotrelay.stack import changes, code, ground, template
+from spotrelay.stack import changes, code, feed, ground, template
 from spotrelay.stack.account import Account
 from spotrelay.stack.changes import Plan
 from spotrelay.stack.progress import Event, Following
@@ -42,12 +42,12 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Who is told what happens. `approve`: may what this plan loses be lost?"""
+    """Who is told what happens. `approve`: it "replaces or removes …"; may it?"""
 
     phase: Callable[[str], None]
     event: Callable[[Event], None]
     plan: Callable[[Plan], None]
-    approve: Callable[[Plan], bool]
+    approve: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +71,58 @@ class Deployment:
         self._account.number()
         standing = self._heal()
         values = self._values(standing)
-        self._service_roles(standing)
+        self._service_role(standing)
         made: tuple[changes.Change, ...] = ()
         bucket = values.get(template.BUCKET) or (standing.bucket if standing else None)
-        if not bucket:
+        before = standing.bucket if standing else None
+        if bucket:
+            ground.must_be_here(self._account, bucket)
+        else:
             standing, made = self._make({**values, template.LAUNCHER_ZIP: ""}, standing)
             bucket = standing.bucket
         if not bucket:
             raise StackFailed("the stack names no bucket", next_step="`spotrelay destroy`, then deploy anew")
         self._upload(bucket)
         plan = self._plan(values, standing)
-        if plan.losses and not self._audience.approve(plan):
+        losses = _losses(plan, before if bucket != before else None)
+        if losses and not self._audience.approve(losses):
             changes.discard(self._account, plan)
             assert standing is not None, "what is not there cannot lose"
             return Deployed(standing, made, approved=False)
         standing, more = self._perform(plan, standing)
+        if feed.open_again(self._account, standing):
+            self._audience.phase("the launcher takes requests again")
         return Deployed(standing, (*made, *more))
 
     def rehearse(self) -> Plan | None:
-        """What `run` would change in a whole stack; None where there is none. Changes nothing."""
+        """What `run` would change in a whole stack; None where it would make one, or first bring one to rest. Changes
+        nothing. Raises what `run` would raise before its first change."""
         self._account.number()
         standing = look(self._account, self._wishes.stack)
-        if standing is None or standing.half_made or standing.under_way or standing.status in STUCK:
+        if standing is not None:
+            self._must_be_ours(standing)
+        if first := self._first(standing):
+            self._audience.phase(first)
+            if self._wishes.image:
+                self._values(None)
+        if self._wishes.bucket:
+            ground.must_be_here(self._account, self._wishes.bucket)
+        if standing is None or first:
             return None
-        self._must_be_ours(standing)
         plan = self._plan(self._values(standing), standing)
         changes.discard(self._account, plan)
         return plan
+
+    def _first(self, standing: Standing | None) -> str:
+        """What has to be done before an update; "" when nothing has."""
+        name = self._wishes.stack
+        if standing is None:
+            return f"there is no stack {name} in {self._account.region}: it would be made"
+        if standing.under_way:
+            return f"{name} is {standing.status}: that would be waited for"
+        if standing.half_made:
+            return f"{name} is {standing.status}: it would be removed, and made anew"
+        return f"{name} is {standing.status}: that would be taken back first" if standing.status in STUCK else ""
 
     def _heal(self) -> Standing | None:
         """None, or a stack that can be updated."""
@@ -105,9 +130,7 @@ class Deployment:
             standing = look(self._account, self._wishes.stack)
             if standing is None:
                 return None
-            # A shell that awaits its first change set may have no tags yet. There is nothing in it.
-            if standing.status != "REVIEW_IN_PROGRESS":
-                self._must_be_ours(standing)
+            self._must_be_ours(standing)
             if standing.under_way:
                 self._audience.phase(f"{standing.name} is {standing.status}: waiting for it")
                 self._follow(standing.id)
@@ -122,7 +145,7 @@ class Deployment:
         )
 
     def _must_be_ours(self, standing: Standing) -> None:
-        if not standing.ours:
+        if standing.foreign:
             raise StackClash(
                 f"there is a stack {standing.name} in {self._account.region}, and spotrelay did not make it",
                 next_step="choose another name by --stack-name",
@@ -172,9 +195,10 @@ class Deployment:
     def _machines(self, before: dict[str, str]) -> dict[str, str]:
         """Image and types, where either is given: they have to fit each other."""
         wishes = self._wishes
-        if not wishes.image and not wishes.types:
+        if not wishes.image and not wishes.types and not wishes.volume_gib:
             return {}
         image = ground.image(self._account, wishes.image or before[template.IMAGE])
+        ground.must_hold(wishes.volume_gib or int(before.get(template.VOLUME_GIB, template.DEFAULT_GIB)), image)
         kept = [] if wishes.types else before.get(template.TYPES, "").split(",")
         types = list(filter(None, kept)) or ground.types(self._account, wishes.types, image.architecture)
         ground.must_fit(self._account, types, image)
@@ -184,10 +208,9 @@ class Deployment:
             template.TYPES: ",".join(types),
         }
 
-    def _service_roles(self, standing: Standing | None) -> None:
-        if standing is None:
-            for problem in ground.make_service_roles(self._account):
-                self._audience.phase(problem)
+    def _service_role(self, standing: Standing | None) -> None:
+        if standing is None and (problem := ground.make_service_role(self._account)):
+            self._audience.phase(problem)
 
     def _upload(self, bucket: str) -> None:
         if code.upload(self._account, bucket, self._code):
@@ -211,7 +234,13 @@ class Deployment:
         after = following.until_settled(self._audience.event)
         if after.status not in MADE:
             raise following.failure(after)
-        return replace(after), plan.changes
+        return after, plan.changes
 
     def _follow(self, stack_id: str) -> None:
         Following(self._account, stack_id).until_settled(self._audience.event)
+
+
+def _losses(plan: Plan, left: str | None) -> str:
+    """What cannot be had back afterwards, after "this …". `left`: the bucket that is the stack's no more."""
+    gone = [f"replaces or removes {', '.join(change.resource for change in plan.losses)}"] if plan.losses else []
+    return " and ".join([*gone, *([f"leaves the runs in s3://{left}, which nobody resumes any more"] if left else [])])

@@ -3,8 +3,8 @@
 The order is what matters. An instance that is ended saves first, and asks for its successor: so the launcher stops
 before, or it would launch one. And it saves with the stack's role: so the stack goes last.
 
-    1. Alive are the instances with the stack's tag. They end only if that was asked for.
-    2. The launcher stops taking requests.
+    1. What would refuse the deletion in the end refuses it now, and what is under way is waited for.
+    2. Alive are the instances with the stack's tag. They end only if that was asked for. The launcher stops before.
     3. The instances are ended, and save; waited for.
     4. The stack is deleted. Its bucket stays.
 """
@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from spotrelay.core import keys
-from spotrelay.core.errors import StackClash, StackInUse
+from spotrelay.core.errors import StackClash, StackFailed, StackInUse
+from spotrelay.stack import feed
 from spotrelay.stack.account import Account
 from spotrelay.stack.progress import Event, Following
 from spotrelay.stack.refusals import told
@@ -27,6 +28,9 @@ MOST_PAGES = 100
 POLL_S = 3.0
 ALIVE = ("pending", "running", "stopping", "stopped")
 ENDING = "shutting-down"
+# EC2 takes a thousand ids a call; of many, a few name enough.
+MOST_AT_ONCE = 1000
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Destruction:
         """None: there is nothing to destroy. Raises StackClash for what is not ours."""
         self._account.number()
         standing = look(self._account, self._stack)
-        if standing is not None and not standing.ours and standing.status != "REVIEW_IN_PROGRESS":
+        if standing is not None and standing.foreign:
             raise StackClash(
                 f"the stack {self._stack} in {self._account.region} is not spotrelay's",
                 next_step="nothing was done; `spotrelay deploy --stack-name` says which name yours has",
@@ -64,13 +68,24 @@ class Destruction:
 
     def run(self, standing: Standing, *, force: bool) -> Left | None:
         """What stays; None when the stack had no bucket yet. Raises StackInUse, StackError."""
+        if standing.protected:
+            raise StackFailed(
+                f"{self._stack} is protected from deletion",
+                next_step="if it may go: `aws cloudformation update-termination-protection "
+                f"--no-enable-termination-protection --stack-name {self._stack}{self._account.place.options}`",
+            )
+        if standing.under_way:
+            standing = self._wait(standing)
+        if standing.status == GONE:
+            return None
         if (alive := self.alive()) and not force:
             raise StackInUse(
-                f"{len(alive)} instances of {self._stack} are alive: {', '.join(alive)}",
+                f"{_named(alive)} of {self._stack} {'is' if len(alive) == 1 else 'are'} alive",
                 next_step="let their runs end, or end them with --force: each saves first, and can be resumed later",
             )
         left = self._left(standing.bucket) if standing.bucket else None
-        self._stop_launcher(standing)
+        if feed.shut(self._account, standing):
+            self._phase("the launcher takes no more requests")
         self._end_instances()
         following = Following(self._account, standing.id)
         with told("delete the stack", self._account.place):
@@ -79,6 +94,11 @@ class Destruction:
         if after.status != GONE:
             raise following.failure(after)
         return left
+
+    def _wait(self, standing: Standing) -> Standing:
+        """CloudFormation deletes nothing that it is updating."""
+        self._phase(f"{self._stack} is {standing.status}: waiting for it")
+        return Following(self._account, standing.id).until_settled(self._event)
 
     def _instances(self, states: tuple[str, ...]) -> list[str]:
         with told("see which instances are alive", self._account.place):
@@ -95,25 +115,17 @@ class Destruction:
                 for instance in reservation["Instances"]
             )
 
-    def _stop_launcher(self, standing: Standing) -> None:
-        function = standing.outputs.get("FunctionName")
-        if function is None:
-            return  # a first deployment that did not come so far
-        with told("stop the launcher", self._account.place):
-            found = self._account.functions.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
-            for source in found:
-                if identity := source.get("UUID"):
-                    self._account.functions.update_event_source_mapping(UUID=identity, Enabled=False)
-        self._phase("the launcher takes no more requests")
-
     def _end_instances(self) -> None:
         """Again until none is left: the launcher's last call may have made one that shows only now."""
+        told_of: list[str] = []
         while alive := self._instances((*ALIVE, ENDING)):
-            if ending := self.alive():
-                self._phase(f"ending {', '.join(ending)}: each saves first")
+            if ending := self.alive()[:MOST_AT_ONCE]:
+                self._phase(f"ending {_named(ending)}: each saves first")
                 with told("end the instances", self._account.place):
                     self._account.ec2.terminate_instances(InstanceIds=ending)
-            self._phase(f"waiting for {len(alive)} instances to be gone")
+            if alive != told_of:
+                self._phase(f"waiting for {_named(alive)} to be gone")
+                told_of = alive
             time.sleep(POLL_S)
 
     def _left(self, bucket: str) -> Left:
@@ -131,3 +143,8 @@ class Destruction:
     def _names(self, bucket: str, prefix: str) -> list[str]:
         found = self._account.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
         return [each["Key"].removeprefix(prefix) for each in found.get("Contents", []) if "Key" in each]
+
+
+def _named(instances: list[str]) -> str:
+    more = ", …" if len(instances) > MOST_NAMED else ""
+    return f"{len(instances)} instance{'s' * (len(instances) > 1)} ({', '.join(instances[:MOST_NAMED])}{more})"

@@ -1,4 +1,4 @@
-"""What a launch stands on in this region: an image, instance types, zones, and EC2's own service roles.
+"""What a launch stands on in this region: image, instance types, zones, a bucket, and EC2's own service role.
 
 All of it is looked at before anything is made: CloudFormation would take an image of the wrong architecture or a type
 that is not offered here, and every launch would fail.
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import botocore.exceptions
 
-from spotrelay.core.errors import StackDenied, StackFailed, StackRegion, UsageError
+from spotrelay.core.errors import StackDenied, StackError, StackFailed, StackRegion, UsageError
 from spotrelay.stack.account import Account
+from spotrelay.stack.meanings import code_of
 from spotrelay.stack.refusals import told
 
 # Two cores and 8 GiB, of many generations: what a run gets that names no types. Those not offered here are left out.
@@ -22,15 +23,19 @@ TYPES = {
     ),
     "arm64": ("m6g.large", "m6gd.large", "m7g.large", "m7gd.large", "m8g.large", "m8gd.large", "t4g.large"),
 }
-# Without them no fleet and no spot instance is launched; the launcher's role may not make them.
-SERVICE_ROLES = ("spot.amazonaws.com", "ec2fleet.amazonaws.com")
+# Without it no spot instance is launched; the launcher's role may not make it. (There is one for fleets too, which
+# those of type instant do not need.)
+SPOT_ROLE, SPOT_SERVICE = "AWSServiceRoleForEC2Spot", "spot.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
+    """`root_gib`: what its root volume takes at least; 0 when it does not say."""
+
     id: str
     architecture: str
     root_device: str
+    root_gib: int
 
 
 def image(account: Account, identity: str) -> Image:
@@ -40,14 +45,17 @@ def image(account: Account, identity: str) -> Image:
         try:
             found = account.ec2.describe_images(ImageIds=[identity])["Images"]
         except botocore.exceptions.ClientError as error:
-            if not error.response["Error"]["Code"].startswith("InvalidAMIID"):
+            if not code_of(error).startswith("InvalidAMIID"):
                 raise
             found = []
     if not found:
         raise StackRegion(f"there is no image {identity} in {account.region}", next_step=elsewhere)
     if (state := found[0].get("State", "available")) != "available":
         raise StackFailed(f"the image {identity} is {state}", next_step="wait until it is available, then deploy")
-    return Image(identity, found[0].get("Architecture", "x86_64"), found[0].get("RootDeviceName", "/dev/xvda"))
+    root = found[0].get("RootDeviceName", "/dev/xvda")
+    disks = {each.get("DeviceName"): each.get("Ebs", {}) for each in found[0].get("BlockDeviceMappings", [])}
+    size = disks.get(root, {}).get("VolumeSize", 0)
+    return Image(identity, found[0].get("Architecture", "x86_64"), root, size)
 
 
 def types(account: Account, wanted: list[str], architecture: str) -> list[str]:
@@ -87,6 +95,15 @@ def must_fit(account: Account, types: list[str], image: Image) -> None:
         )
 
 
+def must_hold(volume_gib: int, image: Image) -> None:
+    """EC2 would refuse each launch of a volume that is smaller than the snapshot it is made of."""
+    if volume_gib < image.root_gib:
+        raise UsageError(
+            f"{image.id} takes {image.root_gib} GiB, and the root volume has {volume_gib}",
+            next_step=f"give --volume-gib {image.root_gib + 20}, or what the runs need on top of the image",
+        )
+
+
 def zones(account: Account, wanted: list[str]) -> list[str]:
     """Those with a default subnet: the launcher names zones, and EC2 takes the zone's default subnet."""
     with told("see which zones there are", account.place):
@@ -101,19 +118,49 @@ def zones(account: Account, wanted: list[str]) -> list[str]:
     return wanted or there
 
 
-def make_service_roles(account: Account) -> list[str]:
-    """What could not be made, in words for a person: most accounts have them already, and only a launch will tell."""
-    return [problem for service in SERVICE_ROLES if (problem := _made(account, service))]
+def must_be_here(account: Account, bucket: str) -> None:
+    """There, open to these credentials, and in the stack's region: Lambda fetches code from nowhere else, and each
+    byte of a snapshot would be paid for."""
+    with told(f"use the bucket {bucket}", account.place):
+        try:
+            answer = account.s3.head_bucket(Bucket=bucket)
+        except botocore.exceptions.ClientError as error:
+            if refused := _unusable(error, bucket):
+                raise refused from error
+            raise
+    if (home := answer.get("BucketRegion") or account.region) != account.region:
+        raise StackRegion(
+            f"the bucket {bucket} is in {home}, the stack in {account.region}",
+            next_step=f"deploy there (--region {home}), or take a bucket that is here",
+        )
 
 
-def _made(account: Account, service: str) -> str:
+def _unusable(error: botocore.exceptions.ClientError, bucket: str) -> StackError | None:
+    """S3 says hardly more than a number to a question about a bucket."""
+    match code_of(error):
+        case "404" | "NoSuchBucket":
+            return StackFailed(
+                f"there is no bucket {bucket}",
+                next_step="see its name; if it was the stack's own and is lost, `spotrelay destroy` and deploy anew",
+            )
+        case "403":
+            return StackDenied(
+                f"the bucket {bucket} is closed to these credentials",
+                next_step="see its name, which may be somebody else's: they are unique in the world; if it is yours, "
+                "have s3:ListBucket allowed, or take another --profile",
+            )
+    return None
+
+
+def make_service_role(account: Account) -> str:
+    """Why it could not be made, for a person; most accounts have it already, and only a launch will tell."""
     try:
-        with told(f"make the service role for {service}", account.place):
-            account.iam.create_service_linked_role(AWSServiceName=service)
+        with told(f"make the service role for {SPOT_SERVICE}", account.place):
+            account.iam.create_service_linked_role(AWSServiceName=SPOT_SERVICE)
     except StackDenied:
         return (
-            f"could not see to the service role of {service}: unless it is there already, somebody who may must run "
-            f"`aws iam create-service-linked-role --aws-service-name {service}`"
+            f"could not see to EC2's role for spot instances: unless {SPOT_ROLE} is there already, somebody who may "
+            f"must run `aws iam create-service-linked-role --aws-service-name {SPOT_SERVICE}`"
         )
     except StackFailed as error:
         if "has been taken" not in error.what and "already exists" not in error.what:

@@ -30,6 +30,10 @@ class Event:
     reason: str
 
 
+def is_cause(status: str, reason: str) -> bool:
+    return status.endswith("_FAILED") and "cancelled" not in reason.lower()
+
+
 class Following:
     """What happens to a stack from now on. Made before the operation begins, so that no event is missed."""
 
@@ -45,7 +49,7 @@ class Following:
             # Looked at before the events are read: otherwise the last ones would come after the end.
             standing = look(self._account, self._stack)
             for event in self._news():
-                if event.status.endswith("_FAILED") and "cancelled" not in event.reason.lower():
+                if is_cause(event.status, event.reason):
                     self._causes.append(event)
                 tell(event)
             if standing is None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import botocore.exceptions
 
 from spotrelay.stack.account import Account
+from spotrelay.stack.meanings import words_of
 from spotrelay.stack.refusals import told
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_cloudformation.type_defs import StackTypeDef
 
 # On the stack, and so on everything in it; on instances it is what the launcher may terminate by.
@@ -25,6 +28,8 @@ GONE = "DELETE_COMPLETE"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
+    """`drift`: as CloudFormation saw it last, and when. `protected`: it refuses to delete the stack."""
+
     name: str
     id: str
     status: str
@@ -32,6 +37,9 @@ class Standing:
     outputs: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    protected: bool = False
+    drift: str = "NOT_CHECKED"
+    drift_seen: datetime | None = None
 
     @property
     def under_way(self) -> bool:
@@ -43,8 +51,9 @@ class Standing:
         return self.status in HALF_MADE
 
     @property
-    def ours(self) -> bool:
-        return self.tags.get(TAG) == self.name
+    def foreign(self) -> bool:
+        """Not ours. A shell that awaits its first change set may have no tags yet, and there is nothing in it."""
+        return self.tags.get(TAG) != self.name and self.status != "REVIEW_IN_PROGRESS"
 
     @property
     def bucket(self) -> str | None:
@@ -52,18 +61,24 @@ class Standing:
 
 
 def look(account: Account, name: str) -> Standing | None:
-    """`name` or id. None: there is no such stack. A deleted one is found by its id alone."""
+    """As `find`. Raises StackError."""
     with told(f"look at the stack {name}", account.place):
-        try:
-            found = account.cloudformation.describe_stacks(StackName=name)["Stacks"]
-        except botocore.exceptions.ClientError as error:
-            if "does not exist" in error.response["Error"].get("Message", ""):
-                return None
-            raise
+        return find(account.cloudformation, name)
+
+
+def find(cloudformation: CloudFormationClient, name: str) -> Standing | None:
+    """By name or id. None: there is no such stack; a deleted one is found by its id alone. Raises as boto3 does."""
+    try:
+        found = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    except botocore.exceptions.ClientError as error:
+        if "does not exist" in words_of(error):
+            return None
+        raise
     return _read(found[0]) if found else None
 
 
 def _read(stack: StackTypeDef) -> Standing:
+    drift: dict[str, Any] = {**stack.get("DriftInformation", {})}
     return Standing(
         name=stack["StackName"],
         id=stack["StackId"],
@@ -72,4 +87,7 @@ def _read(stack: StackTypeDef) -> Standing:
         outputs={each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])},
         parameters={each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", [])},
         tags={each["Key"]: each["Value"] for each in stack.get("Tags", [])},
+        protected=stack.get("EnableTerminationProtection", False),
+        drift=drift.get("StackDriftStatus", "NOT_CHECKED"),
+        drift_seen=drift.get("LastCheckTimestamp"),
     )

@@ -19,6 +19,7 @@ TYPES = "Types"
 ZONES = "Zones"
 BUCKET = "ExistingBucket"
 EMAIL = "AlarmEmail"
+DEFAULT_GIB = 50  # VolumeGiB's default in the template
 PARAMETERS = (VERSION, LAUNCHER_ZIP, IMAGE, ROOT_DEVICE, VOLUME_GIB, TYPES, ZONES, BUCKET, EMAIL)
 
 

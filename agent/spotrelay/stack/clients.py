@@ -1,7 +1,8 @@
-"""boto3 clients for an examination: each service once, impatient, and listened to for AWS's own time."""
+"""boto3's session and clients, as a person's commands use them: each service once, listened to for AWS's own time."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -12,20 +13,19 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-# An answer takes 0.2 s from another continent. A service behind a firewall that swallows packets costs 2 × 2 s to
-# connect, one that hangs 2 × 6 s; all checks run at once, so that is also what an examination takes at most per step
-# of its longest chain. Two attempts: one lost packet is no finding.
-PATIENCE = Config(
-    connect_timeout=2, read_timeout=6, retries={"mode": "standard", "total_max_attempts": 2}, max_pool_connections=20
-)
+
+def session(region: str | None, profile: str | None) -> boto3.Session:
+    """Raises botocore's ProfileNotFound."""
+    # AWS's CLI and its other SDKs obey AWS_REGION; boto3 knows only AWS_DEFAULT_REGION (and the profile's).
+    chosen = region or os.environ.get("AWS_REGION")
+    return boto3.Session(region_name=chosen or None, profile_name=profile or None)
 
 
 class Clients:
     """`clients("ec2")`. `heard` is (AWS's time, ours) of the first answer that had one, a refusal included."""
 
-    def __init__(self, session: Callable[[], boto3.Session], region: Callable[[], str]) -> None:
-        self._session = session
-        self._region = region
+    def __init__(self, session: Callable[[], boto3.Session], region: Callable[[], str], config: Config) -> None:
+        self._session, self._region, self._config = session, region, config
         self._made: dict[tuple[str, str], Any] = {}
         self._lock = Lock()  # making clients is the one thing a boto3 session cannot do in threads
         self.heard: tuple[datetime, float] | None = None
@@ -34,7 +34,7 @@ class Clients:
         session, region = self._session(), region or self._region()
         with self._lock:
             if (service, region) not in self._made:
-                client: Any = session.client(service, region_name=region, config=PATIENCE)  # type: ignore[call-overload]
+                client: Any = session.client(service, region_name=region, config=self._config)  # type: ignore[call-overload]
                 client.meta.events.register("response-received", self._hear)
                 self._made[service, region] = client
             return self._made[service, region]
