@@ -56,6 +56,15 @@ async def test_agent_that_was_restarted_finds_its_own_claim(tmp_path: Path) -> N
     assert ev.Claimed() == await made(tmp_path, store=store).claim()
 
 
+async def test_agent_that_was_restarted_after_its_hand_over_does_not_begin_again(tmp_path: Path) -> None:
+    """Its successor is on its way, and waits for nobody any more. The command would run on two machines."""
+    store = memory()
+    await made(tmp_path, store=store).claim()
+    await handed_over(store, 1)
+
+    assert ev.TurnedAway() == await made(tmp_path, store=store).claim()
+
+
 async def test_attempt_of_a_run_that_is_over_is_refused(tmp_path: Path) -> None:
     """An outcome is the end. Otherwise a late message runs a finished command again."""
     store = memory()
@@ -116,13 +125,14 @@ async def test_successor_waits_for_the_hand_over(tmp_path: Path) -> None:
 
 
 async def test_predecessor_that_ec2_says_is_dead_is_not_waited_for(tmp_path: Path) -> None:
-    """The launcher saw it dead. Otherwise each sudden death costs three minutes of silence."""
+    """The launcher saw it dead, perhaps while we wait. Otherwise each sudden death costs three minutes of silence."""
     store = memory()
     await claimed(store, 1)
+    mine = made(tmp_path, store=store, number=2)
 
-    gone = await made(tmp_path, store=store, number=2, predecessor_gone=True).await_predecessor()
-
-    assert ev.PredecessorGone() == gone
+    assert await waits(mine)
+    await store.create(keys.death(RUN, 1), records.encode(records.Death("i-00000000000000001", 1.0)))
+    assert ev.PredecessorGone() == await mine.await_predecessor()
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,6 @@ class Arrival:
     queue: ResumeQueue
     spec: Spec
     number: int
-    predecessor_gone: bool = False
 
 
 class Attempt:
@@ -80,7 +79,7 @@ class Attempt:
         self.spec, self.number, self.store = arrival.spec, arrival.number, arrival.store
         self.run = arrival.spec.run.name
         self.history = History(arrival.store, self.run)
-        self._predecessors = Predecessors(self.history, self.number, gone=arrival.predecessor_gone, wall=wall)
+        self._predecessors = Predecessors(self.history, self.number, wall=wall)
         self.gone_at: float | None = None  # monotonic
         self.child: children.Child | None = None
         self.end: End | None = None
@@ -135,6 +134,8 @@ class Attempt:
             owner = await self.history.claim(self.number)
             if owner is None or owner.instance != me.instance:
                 return self._turned_away(ClaimLost(f"{owner.instance if owner else 'somebody'} owns the attempt"))
+            if await self.history.handover(self.number) is not None:
+                return self._turned_away(ClaimLost("this attempt was handed over: the next one goes on"))
         first = await self.history.claim(1)
         self._began = first.at if first else me.at
         return ev.Claimed()

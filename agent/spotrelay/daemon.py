@@ -122,7 +122,7 @@ class Arriving:
         structlog.contextvars.bind_contextvars(run=assignment.run, attempt=assignment.attempt)
         self._settings.state.mkdir(parents=True, exist_ok=True)
         return Attempt(
-            Arrival(store, queue, run_spec, assignment.attempt, assignment.predecessor_gone),
+            Arrival(store, queue, run_spec, assignment.attempt),
             identity,
             output=self._settings.state / f"{assignment.run}-{assignment.attempt}.log",
             environment=self._settings.command_environment,

@@ -56,6 +56,9 @@ class History:
     async def handover(self, attempt: int) -> records.Handover | None:
         return await self._read(records.Handover, keys.handover(self.run, attempt))
 
+    async def death(self, attempt: int) -> records.Death | None:
+        return await self._read(records.Death, keys.death(self.run, attempt))
+
     async def outcome(self) -> records.Outcome | None:
         return await self._read(records.Outcome, keys.outcome(self.run))
 

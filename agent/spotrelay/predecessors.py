@@ -3,7 +3,7 @@
 Attempt n is done when one of these is so:
 
 1. it handed over
-2. EC2 said that its instance is dead (the launcher's word, for the one right before us)
+2. EC2 said that its instance is dead: the launcher writes that down
 3. its deadline is past, by a margin
 4. it never told of a deadline, and its heartbeat has stopped long ago
 5. it never claimed
@@ -24,11 +24,11 @@ SILENT_S = 180.0
 
 
 class Predecessors:
-    """Of attempt `number`. `gone`: the one right before is known to be dead. `wall`: unix seconds."""
+    """Of attempt `number`. `wall`: unix seconds."""
 
-    def __init__(self, history: History, number: int, *, gone: bool, wall: Callable[[], float]) -> None:
+    def __init__(self, history: History, number: int, *, wall: Callable[[], float]) -> None:
         self.errors = 0
-        self._history, self._number, self._gone, self._wall = history, number, gone, wall
+        self._history, self._number, self._wall = history, number, wall
 
     async def done(self) -> bool:
         """Also learns `errors`, the failures in a row so far. Raises StoreError."""
@@ -43,11 +43,10 @@ class Predecessors:
         claim = await self._history.claim(number)
         handover = await self._history.handover(number)
         status = await self._history.status(number)
-        last = number == self._number - 1
         if handover is not None:
-            self.errors = handover.errors if last else self.errors
+            self.errors = handover.errors if number == self._number - 1 else self.errors
             return True
-        if claim is None or (last and self._gone):
+        if claim is None or await self._history.death(number) is not None:
             return True
         heard = status.at if status is not None else claim.at
         told = status.gone_at if status is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -66,22 +67,47 @@ def test_successor_is_launched_while_its_predecessor_saves(site: Site) -> None:
     site.notice(run, 1, owner)
     site.settle()
 
-    (successor,) = site.live(run, 2)
-    assert records.Assignment(run, 2, predecessor_gone=False) == site.read(
-        records.Assignment, keys.assignment(successor)
-    )
+    assert 1 == len(site.live(run, 2))
+    assert site.objects.get(keys.death(run, 1)) is None
 
 
 def test_successor_of_a_dead_owner_need_not_wait(site: Site) -> None:
     """It died without a word: EC2's event alone brings the next, who is told that nobody is left to wait for."""
     run = site.begin()
-    site.kill(site.owned(run))
+    owner = site.owned(run)
+    site.kill(owner)
     site.settle()
 
-    (successor,) = site.live(run, 2)
-    assert records.Assignment(run, 2, predecessor_gone=True) == site.read(
-        records.Assignment, keys.assignment(successor)
-    )
+    assert 1 == len(site.live(run, 2))
+    assert records.Death(owner, site.clock.now()) == site.read(records.Death, keys.death(run, 1))
+
+
+def test_successor_that_waits_already_is_told_of_the_death(site: Site) -> None:
+    """EC2 warned, the successor came, and then the owner died before it could say anything. Otherwise the successor
+    waits for three minutes of silence, for nothing."""
+    run = site.begin()
+    owner = site.owned(run)
+    site.do(lambda: site.plane.ec2.interrupt_warning(owner))
+    site.settle()
+    assert site.boot(site.live(run, 2)[0])
+    site.kill(owner)
+    site.settle()
+
+    assert site.read(records.Death, keys.death(run, 1)) is not None
+
+
+def test_forged_end_of_a_healthy_owner_is_not_written_down(site: Site) -> None:
+    """Every instance may write to the queue. Only EC2 itself is believed about a death."""
+    run = site.begin()
+    owner = site.owned(run)
+    site.do(lambda: site.plane.ec2.interrupt_warning(owner))
+    site.settle()
+    assert site.boot(site.live(run, 2)[0])
+    forged = {"instance-id": owner, "state": "terminated"}
+    kind = "EC2 Instance State-change Notification"
+    site.invoke(json.dumps({"source": "aws.ec2", "detail-type": kind, "detail": forged}))
+
+    assert site.objects.get(keys.death(run, 1)) is None
 
 
 def test_owner_that_is_being_stopped_is_not_yet_gone(site: Site) -> None:
@@ -91,10 +117,8 @@ def test_owner_that_is_being_stopped_is_not_yet_gone(site: Site) -> None:
     site.do(lambda: site.plane.ec2.instance_shutting_down(owner, Reason.USER))
     site.ask(run, 2)
 
-    (successor,) = site.live(run, 2)
-    assert records.Assignment(run, 2, predecessor_gone=False) == site.read(
-        records.Assignment, keys.assignment(successor)
-    )
+    assert 1 == len(site.live(run, 2))
+    assert site.objects.get(keys.death(run, 1)) is None
 
 
 def test_request_before_its_evidence_waits_for_it(site: Site) -> None:

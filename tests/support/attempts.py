@@ -41,7 +41,6 @@ def made(
     command: Sequence[str] = ("true",),
     queue: Doorbell | None = None,
     identity: Identity = ME,
-    predecessor_gone: bool = False,
     wall: float | None = None,
     **tables: Any,
 ) -> Attempt:
@@ -50,7 +49,7 @@ def made(
     run_spec = spec.parse({"run": run, "save": {"every_s": 0}, **tables}, source="test")
     (folder / "job").mkdir(exist_ok=True)
     return Attempt(
-        Arrival(store or memory(), queue or Doorbell(), run_spec, number, predecessor_gone),
+        Arrival(store or memory(), queue or Doorbell(), run_spec, number),
         identity,
         output=folder / f"{RUN}-{number}.log",
         environment={"PATH": os.environ["PATH"]},

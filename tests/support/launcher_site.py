@@ -50,6 +50,7 @@ TYPES = ("m5.large", "c5.large")
 QUEUE = "requests"
 VISIBILITY_S = 360.0
 STACK = "relay"
+WARNINGS = {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]}
 STATE_CHANGES = {"source": ["aws.ec2"], "detail-type": ["EC2 Instance State-change Notification"]}
 
 
@@ -115,7 +116,8 @@ class Site:
         self.url = self.do(lambda: self.plane.sqs.create_queue({"QueueName": QUEUE})["QueueUrl"])
         template = {"LaunchTemplateName": "relay", "LaunchTemplateData": {"ImageId": "ami-0123456789abcdef0"}}
         self.do(lambda: self.plane.ec2.create_launch_template(template))
-        self.do(lambda: self.plane.events.route(STATE_CHANGES, QUEUE))
+        for told in (STATE_CHANGES, WARNINGS):
+            self.do(lambda told=told: self.plane.events.route(told, QUEUE))
         self.objects, self.ec2, self.bell = objects, Ec2(), SqsBell(self.url, self.clock.now)
         self.inventory = Inventory(STACK)
         self.prices = open_prices(objects, "us-east-1", log=lambda event, **_: None, now=self.clock.now)

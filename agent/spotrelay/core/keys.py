@@ -9,6 +9,7 @@
     runs/<run>/snapshots/<n>-<k>.json.zst     manifest, create-only; attempt 0 is the laptop's first snapshot
     runs/<run>/packs/<hash>                   content, named by its hash
     runs/<run>/outcome.json                   create-only
+    runs/<run>/attempts/<n>/death.json        create-only: EC2 says that the machine of attempt n is dead
     runs/<run>/attempts/<n>/ledger.json       create-only: what the run has used up through attempt n
     runs/<run>/hunt.json                      why the run waits for a machine, replaced
     runs/<run>/cancel                         a person, or a limit, said stop
@@ -126,6 +127,10 @@ def status(name: str, attempt: int) -> str:
 
 def handover(name: str, attempt: int) -> str:
     return f"{_attempt(name, attempt)}/handover.json"
+
+
+def death(name: str, attempt: int) -> str:
+    return f"{_attempt(name, attempt)}/death.json"
 
 
 def ledger(name: str, attempt: int) -> str:

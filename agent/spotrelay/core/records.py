@@ -30,7 +30,6 @@ class Assignment:
 
     run: str
     attempt: int
-    predecessor_gone: bool = False
 
     def __post_init__(self) -> None:
         if not keys.RUN_NAME.fullmatch(self.run):
@@ -106,6 +105,15 @@ class Handover:
 
 
 @dataclass(frozen=True, slots=True)
+class Death:
+    """The attempt's machine is no more, by EC2's word: it adds nothing to what it left. Written where there is no
+    hand-over, for the successor that waits for one."""
+
+    instance: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended: succeeded, failed, stopped, or limit. `message` says why, to a person."""
 
@@ -174,7 +182,6 @@ class Seat:
     at: float
     since: float
     rings: int = 0
-    predecessor_gone: bool = False
 
     def __post_init__(self) -> None:
         if not keys.FLEET_ID.fullmatch(self.fleet):
@@ -250,7 +257,7 @@ def decode(cls: type[T], data: bytes, *, key: str) -> T:
         raise RecordInvalid(f"{key} is not JSON: {error}", next_step=_NEXT) from error
     if not isinstance(document, dict):
         raise RecordInvalid(f"{key} is not an object", next_step=_NEXT)
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # every class is hashable
     known = {f.name: document[f.name] for f in fields(cls) if f.name in document}  # type: ignore[arg-type]
     for name, value in known.items():
         if not _fits(value, hints[name]):

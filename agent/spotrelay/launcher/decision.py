@@ -1,6 +1,7 @@
 """What a resume request needs next, decided from where its run stands: no I/O, one function, read from top to bottom.
 
 settled          it has its owner, or the run is over, or nobody knows it
+tell             it has its owner, which waits for the hand-over of one that is dead
 look again       its predecessor is neither ending nor dead: a forged or stale message must not fence a healthy
                  attempt, and a true one is followed by evidence within seconds
 theirs           another launcher is at this very step; it has `fleets.TAKEOVER_S` to come to its end
@@ -43,6 +44,7 @@ class Do(Enum):
     LATER = auto()  # ring again after `delay_s`
     TAKE_OVER = auto()  # `fleet`
     HUNT = auto()  # `step`, `since`
+    TELL = auto()  # its owner waits for a predecessor that is dead
 
 
 class Predecessor(Enum):
@@ -80,7 +82,8 @@ class Lives:
 
 def decide(standing: Standing, lives: Lives, now: float) -> Decision:
     if standing.settled:
-        return Decision(Do.NOTHING, standing.settled)
+        dead = standing.before is not None and predecessor(standing.before, lives, now) is Predecessor.GONE
+        return Decision(Do.TELL if dead else Do.NOTHING, standing.settled)
     before = predecessor(standing.before, lives, now)
     if before is Predecessor.HEALTHY:
         if standing.request.rings >= MOST_LOOKS:

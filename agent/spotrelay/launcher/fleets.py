@@ -48,7 +48,6 @@ class Candidate:
     member: Member
     since: float
     rings: int
-    predecessor_gone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Fleets:
         names = [str(each.member) for each in candidates]
         fleet = records.Fleet(f"spotrelay-{identity}", now, words(identity), names)
         self._objects.create(keys.fleet(identity), records.encode(fleet))
-        seats = [records.Seat(identity, now, each.since, each.rings, each.predecessor_gone) for each in candidates]
+        seats = [records.Seat(identity, now, each.since, each.rings) for each in candidates]
         taken = self._crew.map(self._sit, zip(candidates, seats, strict=True))
         mine = {each.member: seat for each, seat, took in zip(candidates, seats, taken, strict=True) if took}
         return Seated(identity, fleet, mine)
@@ -147,7 +146,7 @@ class Fleets:
     def _assign_one(self, seat: records.Seat, member: Member, started: Started) -> tuple[str, int] | None:
         """Whose it is now. None: nobody's, as the assignment that is there is damaged: its agent will not take it."""
         key = keys.assignment(started.instance)
-        wanted = records.Assignment(member.run, member.attempt, seat.predecessor_gone)
+        wanted = records.Assignment(member.run, member.attempt)
         if self._objects.create(key, records.encode(wanted)):
             return wanted.run, wanted.attempt
         try:

@@ -72,7 +72,6 @@ class Hunter:
 
     step: Step
     spec: Spec
-    predecessor_gone: bool
     worked_s: float = 0.0
     tries: int = 0
 
@@ -154,7 +153,7 @@ class Hunters:
     def _round(self, hunter: Hunter) -> pools.Round:
         places = self._ground.places(hunter.spec.instance.types)
         evicted = self._notes.places(notes.EVICTED) if hunter.step.market == "spot" else ()
-        return pools.round_of(places, evicted, self._notes.places(notes.UNSUPPORTED))
+        return pools.round_of(places, evicted, self._notes.places(notes.UNSUPPORTED[hunter.step.market]))
 
     def _calls(self, hunters: Iterable[Hunter]) -> list[Call]:
         """Those who may have the same pools share a call, and the try that the farthest of them is at."""
@@ -185,7 +184,7 @@ class Hunters:
     def _make(self, call: Call) -> list[Result]:
         seated = self._fleets.open(
             lambda identity: pools.request(self._ground, call.places, call.market, identity),
-            [Candidate(h.step.member, h.step.since, h.step.request.rings, h.predecessor_gone) for h in call.hunters],
+            [Candidate(h.step.member, h.step.since, h.step.request.rings) for h in call.hunters],
         )
         come = self._call(seated)
         self._learn(come)
@@ -221,7 +220,7 @@ class Hunters:
             self._pace.accepted(len(come.seated.seats) - len(come.served))
         for error in come.launch.errors:
             if error.drops_pool:
-                self._notes.write(notes.UNSUPPORTED, pools.Place(error.type, error.zone))
+                self._notes.write(notes.UNSUPPORTED[_market(come.seated)], pools.Place(error.type, error.zone))
 
     def _following(self, hunter: Hunter, result: Result) -> Hunter | None:
         """The hunter at its next try of this wake, if there is one."""
@@ -338,9 +337,8 @@ class Hunters:
         return self._complete(seated)
 
     def _complete(self, seated: Seated) -> Failed:
-        on = str(seated.fleet.request["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
         steps = [
-            Step(ResumeRequest(member.run, member.attempt, seat.rings), member.step, seat.since, on)
+            Step(ResumeRequest(member.run, member.attempt, seat.rings), member.step, seat.since, _market(seated))
             for member, seat in seated.seats.items()
         ]
         hopeless = self._now() - seated.fleet.at > HOPELESS_S
@@ -361,6 +359,10 @@ def market_of(hunter: Hunter, now: float, *, quota: bool) -> str:
     """`quota`: EC2 said that the account may have no more spot instances."""
     since, worked_s = hunter.step.since, hunter.worked_s
     return market(hunter.spec, since=since, now=now, worked_s=worked_s, spot_quota_refused=quota)
+
+
+def _market(seated: Seated) -> str:
+    return str(seated.fleet.request["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
 
 
 def _paced(come: Come) -> bool:

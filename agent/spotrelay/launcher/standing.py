@@ -44,7 +44,8 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`settled`: why there is nothing to do; then nothing else was read. `before`: None for a first attempt."""
+    """`settled`: why there is nothing to do; then nothing else was read, but `before` where its owner may be waiting
+    for one that is dead. `before`: None for a first attempt."""
 
     request: ResumeRequest
     settled: str = ""
@@ -75,7 +76,7 @@ class Records:
     def standing(self, request: ResumeRequest) -> Standing:
         run, attempt = request.run, request.attempt
         if self._objects.get(keys.claim(run, attempt)) is not None:
-            return Standing(request, "has_owner")
+            return Standing(request, "has_owner", before=self._awaited(run, attempt))
         if self._objects.get(keys.outcome(run)) is not None:
             return Standing(request, "run_over")
         specification = self._spec(run)
@@ -88,6 +89,14 @@ class Records:
             cancel=self._objects.get(keys.cancel(run)),
             search=self._search(run, attempt),
         )
+
+    def _awaited(self, run: str, attempt: int) -> Before | None:
+        """The attempt before, if the owner of this one still waits for it and nobody has said that it is dead."""
+        if attempt == 1 or self._objects.get(keys.base(run, attempt)) is not None:
+            return None
+        before = self._before(run, attempt - 1)
+        told = before.handover is not None or self._objects.get(keys.death(run, attempt - 1)) is not None
+        return None if told else before
 
     def _before(self, run: str, attempt: int) -> Before:
         claim = self.read(records.Claim, keys.claim(run, attempt))

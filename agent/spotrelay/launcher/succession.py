@@ -133,6 +133,8 @@ class Succession:
                 rings.append((request, decision.delay_s))
             elif decision.do is Do.TAKE_OVER:
                 abandoned.setdefault(decision.fleet, []).append(request)
+            elif decision.do is Do.TELL:
+                self._tell_of_death(standing, failed)
             elif decision.do is Do.HUNT:
                 hunts.append((standing, decision))
         hunters = self._hunters_of(hunts, rings, failed)
@@ -236,10 +238,12 @@ class Succession:
             elif request.rings < MOST_LOOKS:
                 rings.append((request, AWAY_REST_S))
             return None
+        if gone:
+            self._write_death(standing)
         self._note_eviction(standing)
         quota = answer is not None and answer.kind == Action.ON_DEMAND
         step = Step(request, decision.step, decision.since, standing.spec.instance.market)
-        hunter = Hunter(step, standing.spec, gone, account.worked_s)
+        hunter = Hunter(step, standing.spec, account.worked_s)
         return replace(hunter, step=replace(step, market=market_of(hunter, self._now(), quota=quota)))
 
     def _conclude(self, standing: Standing, end: records.Cancel) -> None:
@@ -251,6 +255,19 @@ class Succession:
         )
         self._objects.create(keys.outcome(request.run), records.encode(outcome))
         self._log("run.concluded", run=request.run, result=end.result, message=end.message)
+
+    def _tell_of_death(self, standing: Standing, failed: Failed) -> None:
+        try:
+            self._write_death(standing)
+        except Exception as error:  # its message comes back
+            failed[standing.request] = error
+
+    def _write_death(self, standing: Standing) -> None:
+        """Its successor waits for a hand-over that will not come, and need not."""
+        request, before = standing.request, standing.before
+        if before is not None and before.claim is not None:
+            death = records.Death(before.claim.instance, self._now())
+            self._objects.create(keys.death(request.run, request.attempt - 1), records.encode(death))
 
     def _note_eviction(self, standing: Standing) -> None:
         before = standing.before
