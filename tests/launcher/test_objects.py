@@ -8,10 +8,11 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from moto.server import ThreadedMotoServer
 
 from spotrelay.core.errors import StoreDenied, StoreUnavailable, UsageError
-from spotrelay.launcher.objects import Bucket, Folder, Objects, open_objects
+from spotrelay.launcher.objects import MOST_CONFLICTS, Bucket, Folder, Objects, open_objects
 from support.launcher_site import site_in
 from support.memory import Memory
 
@@ -124,6 +125,27 @@ def test_create_whose_answer_was_lost_is_ours(bucket: Bucket) -> None:
     bucket.create("a", b"mine")
 
     assert bucket.create("a", b"mine")
+
+
+def test_two_that_create_at_once_are_asked_again(bucket: Bucket) -> None:
+    """S3 answers 409 to one of two, which says nothing about who was first. Taken for an outage, one duplicate of a
+    message would make a whole fleet wait for its takeover."""
+    answers = Stubber(bucket._creator)
+    for _ in range(MOST_CONFLICTS):
+        answers.add_client_error("put_object", "ConditionalRequestConflict", http_status_code=409)
+    answers.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
+    bucket.put("a", b"the other's")
+    with answers:
+        assert not bucket.create("a", b"mine")
+    answers.assert_no_pending_responses()
+
+
+def test_conflict_that_does_not_end_is_no_answer(bucket: Bucket) -> None:
+    answers = Stubber(bucket._creator)
+    for _ in range(MOST_CONFLICTS + 1):
+        answers.add_client_error("put_object", "ConditionalRequestConflict", http_status_code=409)
+    with answers, pytest.raises(StoreUnavailable):
+        bucket.create("a", b"mine")
 
 
 def test_staged_file_of_a_launcher_that_died_is_not_listed(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
     max_pool_connections=32,  # as many as the launcher has threads, and some
 )
+# S3's 409 for two at once says neither that there is one nor that there is none: it wants to be asked again, which
+# botocore does not do by itself. Each time one of those who are at it has come through.
+MOST_CONFLICTS = 5
 _DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoSuchBucket"}
 
 
@@ -34,7 +37,8 @@ class Objects(Protocol):
         ...
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write it if there is none; False when there is one (with any bytes)."""
+        """Write it if there is none; False when there is one. (A bucket says True when that has the very same bytes: it
+        cannot tell an earlier try of ours, whose answer was lost, from somebody else's.)"""
         ...
 
     def put(self, key: str, data: bytes) -> None:
@@ -133,12 +137,16 @@ class Bucket:
         return data
 
     def create(self, key: str, data: bytes) -> bool:
-        try:
-            self._creator.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            if _code(error) in ("PreconditionFailed", "412"):
-                return self.get(key) == data  # ours after all, when an earlier try got there and its answer was lost
-            raise _classified(error, key) from error
+        for left in range(MOST_CONFLICTS, -1, -1):
+            try:
+                self._creator.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)
+            except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+                if _code(error) in ("PreconditionFailed", "412"):
+                    return self.get(key) == data  # ours, when an earlier try got there and its answer was lost
+                if _code(error) == "ConditionalRequestConflict" and left:
+                    continue
+                raise _classified(error, key) from error
+            break
         return True
 
     def put(self, key: str, data: bytes) -> None:
