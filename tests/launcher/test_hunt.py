@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from spotrelay.core import keys, records
 from spotrelay.core.keys import Member
 from spotrelay.core.messages import MOST_RINGS, ResumeRequest
 from spotrelay.core.spec import Instance
+from spotrelay.launcher.ec2 import Launch
 from spotrelay.launcher.rhythm import FAST_S, HOLD_S, LONGEST_REST_S
 from spotrelay.local.pools import Market
 from support.launcher_site import TYPES, ZONES, Site
@@ -259,6 +261,30 @@ def test_on_demand_is_asked_for_where_the_spec_says_so(site: Site) -> None:
     site.ask(run, 1)
 
     assert ["on-demand"] == [each.market for each in site.launched(run, 1)]
+
+
+def test_type_that_is_never_on_spot_may_be_had_on_demand(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What spot does not offer is noted for a day. Left out on demand as well, the only machine that there is would
+    not be asked for until the note is forgotten."""
+    run = site.begin(on=Instance(types=TYPES, on_demand="after 0s"))
+    drained(site)
+    site.do(lambda: site.plane.ec2.pools.set_capacity("m5.large", "us-east-1a", 1, Market.ON_DEMAND))
+    real = site.ec2.create_fleet
+
+    def without_spot(request: dict[str, Any], token: str) -> Launch:
+        launch = real(request, token)
+        if request["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "on-demand":
+            return launch
+        none = [replace(e, code="InvalidFleetConfiguration") if e.type == "m5.large" else e for e in launch.errors]
+        return replace(launch, errors=none)
+
+    monkeypatch.setattr(site.ec2, "create_fleet", without_spot)
+    site.post(run, 1)
+    for _ in range(30):
+        site.deliver()
+        site.sleep()
+
+    assert [("m5.large", "on-demand")] == [(each.type, each.market) for each in site.launched(run, 1)]
 
 
 def test_quota_is_waited_for(site: Site) -> None:

@@ -12,7 +12,7 @@ from spotrelay.launcher.notes import EVICTED, FRESH_S, SLOT_S, UNSUPPORTED, Note
 from spotrelay.launcher.objects import Folder
 from spotrelay.launcher.pools import Place
 
-POOL = Place("m5.large", "us-east-1a")
+POOL, OTHER = Place("m5.large", "us-east-1a"), Place("hpc7a.12xlarge", "us-east-1a")
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Clock:
         return self.at
 
 
-@pytest.mark.parametrize("note", [EVICTED, UNSUPPORTED])
+@pytest.mark.parametrize("note", SLOT_S)
 def test_one_launcher_s_note_is_read_by_another_and_forgotten(tmp_path: Path, note: str) -> None:
     """A pool that evicted us yesterday may be the best one today."""
     clock = Clock()
@@ -39,8 +39,9 @@ def test_one_launcher_s_note_is_read_by_another_and_forgotten(tmp_path: Path, no
 def test_note_of_the_other_kind_is_another(tmp_path: Path) -> None:
     notes = Notes(Folder(tmp_path), Clock())
     notes.write(EVICTED, POOL)
+    notes.write(UNSUPPORTED["spot"], OTHER)
 
-    assert set() == notes.places(UNSUPPORTED)
+    assert [{POOL}, {OTHER}, set()] == [notes.places(note) for note in (EVICTED, *UNSUPPORTED.values())]
 
 
 def test_storm_writes_and_reads_little(tmp_path: Path) -> None:

@@ -782,7 +782,7 @@ KINDS = {
     "loser": Kind(loser, stays=False),
     "stillborn": Kind(lambda e: e.assign(e.machine(age=HOUR), e.open()), stays=False),
     "unwanted": Kind(lambda e: e.in_fleet(e.open(), age=HOUR), stays=False),
-    "unwanted, by a person": Kind(lambda e: e.machine(age=HOUR), stays=False),
+    "booted by a person": Kind(lambda e: e.machine(age=HOUR), stays=True),
     "stopped": Kind(stopped, stays=False),
 }
 

@@ -1,7 +1,9 @@
 """What was learned of pools lately, by any launcher of the stack: kept as empty objects whose names say it.
 
-    pools/evicted/<slot>/<type>@<zone>        it took an instance from us, in this half hour
-    pools/unsupported/<slot>/<type>@<zone>    the zone does not offer the type, as of this day
+    pools/evicted/<slot>/<type>@<zone>                  it took an instance from us, in this half hour
+    pools/unsupported-<market>/<slot>/<type>@<zone>     the zone does not offer the type there, as of this day
+
+Some types are not to be had on spot at all (hpc7a, mac2): that says nothing about them on demand.
 
 A slot is a stretch of time, so a note is written once and forgotten by itself; the present slot and the one before are
 read. Notes only change the order of a hunt: one that is missing or wrong costs a try.
@@ -18,8 +20,9 @@ from spotrelay.core.errors import StoreError
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.pools import Place
 
-EVICTED, UNSUPPORTED = "evicted", "unsupported"
-SLOT_S = {EVICTED: 1800, UNSUPPORTED: 86_400}
+EVICTED = "evicted"
+UNSUPPORTED = {market: f"unsupported-{market}" for market in ("spot", "on-demand")}
+SLOT_S = {EVICTED: 1800, **dict.fromkeys(UNSUPPORTED.values(), 86_400)}
 # Two listings each half minute at most, whatever the storm.
 FRESH_S = 30.0
 
