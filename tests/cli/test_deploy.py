@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from spotrelay.cli import main as entry
-from spotrelay.core.errors import StackClash, StackCredentials, StackInUse, UsageError
+from spotrelay.core.errors import StackClash, StackCredentials, StackInUse, StackRegion, UsageError
 from spotrelay.stack import changes, destroying, progress, template
 from support.aws_account import ELSEWHERE, IMAGE, Front, account, client, environment
 
@@ -98,6 +98,83 @@ def test_dry_run(spotrelay: Run, front: Front) -> None:
     assert (0, template.text()) == (code, out)
     assert "~ LaunchTemplate" in err
     assert "ExecuteChangeSet" not in front.asked
+
+
+def test_the_plan_as_json(spotrelay: Run) -> None:
+    """--dry-run with --json prints the plan as one document; without a stack there is nothing to compare with."""
+    assert {"stack": "spotrelay", "region": "us-east-1", "changes": None} == json.loads(
+        spotrelay("deploy", "--dry-run", "--json")[1]
+    )
+
+    spotrelay("deploy", "--image", IMAGE)
+    planned = json.loads(spotrelay("deploy", "--dry-run", "--json", "--volume-gib", "99")[1])
+    assert {"LaunchTemplate", "Launcher"} == {each["resource"] for each in planned["changes"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("deploy", "--stack-name", "a b"), "'a b' is no name for a stack"),
+        (("destroy", "--stack-name", "1st"), "'1st' is no name for a stack"),
+        (("doctor", "--stack-name", ""), "'' is no name for a stack"),
+        (("deploy", "--bucket", "s3://a/prefix"), "'s3://a/prefix' is no bucket's name"),
+        (("deploy", "--email", "me"), "'me' is no e-mail address"),
+    ],
+)
+def test_names_that_are_none(spotrelay: Run, front: Front, words: tuple[str, ...], said: str) -> None:
+    """They are refused here, in a sentence, and AWS is not asked. It would answer with a regular expression."""
+    code, _, err = spotrelay(*words)
+
+    assert UsageError.exit_code == code
+    assert said in err
+    assert [] == front.asked
+
+
+def test_a_store_is_as_good_as_its_bucket(spotrelay: Run, front: Front) -> None:
+    """--bucket takes what `destroy` and `deploy` print, s3:// and all."""
+    bucket = json.loads(spotrelay("deploy", "--image", IMAGE, "--json")[1])["outputs"]["BucketName"]
+    spotrelay("destroy", "--yes")
+
+    assert f"s3://{bucket}\n" in spotrelay("deploy", "--image", IMAGE, "--bucket", f"s3://{bucket}/")[1]
+
+
+def test_alarms_are_confirmed(spotrelay: Run) -> None:
+    """Who gives an address is told that AWS asks there first, once. Otherwise no alarm ever arrives."""
+    told = "me@example.com: AWS asks there for a confirmation"
+
+    assert told in spotrelay("deploy", "--image", IMAGE, "--email", "me@example.com")[1]
+    assert told not in spotrelay("deploy", "--email", "me@example.com")[1]
+
+
+def test_ctrl_c(spotrelay: Run, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C says that CloudFormation goes on, and what takes it up; the code is a shell's; the second try works."""
+    spotrelay("deploy", "--image", IMAGE)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(progress.Following, "until_settled", interrupt)
+        code, out, err = spotrelay("deploy", "--volume-gib", "80")
+
+    assert (130, "") == (code, out)
+    assert "the same command takes it up" in err
+    assert "Traceback" not in err
+    assert 0 == spotrelay("deploy", "--volume-gib", "80")[0]
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_to_do_next_is_a_command(spotrelay: Run) -> None:
+    """It means this stack in this region, from whatever shell. Otherwise a person examines another one."""
+    words = ("--stack-name", "second", "--region", "eu-west-1")
+    front_image = ("--image", "ami-03cf127a")
+    code, _, err = spotrelay("deploy", *words, *front_image)
+    assert StackRegion.exit_code == code
+    assert "eu-west-1" in err
+
+    made = spotrelay("deploy", "--stack-name", "second", "--image", IMAGE)
+    gone = spotrelay("destroy", "--stack-name", "second", "--yes")
+    assert "spotrelay doctor --stack-name second --region us-east-1\n" in made[1]
+    assert " --image ami-… --stack-name second --region us-east-1\n" in gone[1]
 
 
 def test_a_replacement_needs_a_word(spotrelay: Run, replacing: None) -> None:

@@ -109,6 +109,21 @@ def test_update(deploy: Deploy, aws: Account) -> None:
     assert outputs["LaunchTemplateId"] + ":2" == function["Environment"]["Variables"]["SPOTRELAY_LAUNCH_TEMPLATE"]
 
 
+def test_another_image(deploy: Deploy, aws: Account) -> None:
+    """The function is told of a new version of the launch template, and the one before is still there, allowed as it
+    was. Otherwise a fleet that was decided before the update is refused under its token, and calls a person.
+    """
+    template_id = deploy().standing.outputs["LaunchTemplateId"]
+    other = aws.ec2.register_image(Name="other", RootDeviceName="/dev/sda1")["ImageId"]
+    deployed = deploy(image=other)
+    versions = aws.ec2.describe_launch_template_versions(LaunchTemplateId=template_id)["LaunchTemplateVersions"]
+    function = aws.functions.get_function_configuration(FunctionName=deployed.standing.outputs["FunctionName"])
+
+    assert {"LaunchTemplate", "Launcher"} == {change.resource for change in deployed.changes}
+    assert {1: IMAGE, 2: other} == {each["VersionNumber"]: each["LaunchTemplateData"]["ImageId"] for each in versions}
+    assert f"{template_id}:2" == function["Environment"]["Variables"]["SPOTRELAY_LAUNCH_TEMPLATE"]
+
+
 def test_new_code(deploy: Deploy, aws: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other sources reach the function. Otherwise a fix is released and never runs."""
     deploy()
@@ -164,6 +179,38 @@ def test_rehearsal_changes_nothing(aws: Account, deploy: Deploy, front: Front) -
     assert "DeleteChangeSet" in front.asked
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("ROLLBACK_COMPLETE", "removed, and made anew"),
+        ("UPDATE_IN_PROGRESS", "waited for"),
+        ("UPDATE_ROLLBACK_FAILED", "taken back first"),
+    ],
+)
+def test_rehearsal_in_other_states(
+    deploy: Deploy, aws: Account, in_moto: Callable[[], Stack], front: Front, status: str, said: str
+) -> None:
+    """What would come before an update is said, and is not done."""
+    deploy()
+    in_moto().status = status
+    front.asked.clear()
+    told: list[str] = []
+    audience = Audience(told.append, lambda _: None, lambda _: None, lambda _: False)
+
+    assert Deployment(aws, Wishes("spotrelay"), audience).rehearse() is None
+    assert [said in each for each in told] == [True]
+    assert {"GetCallerIdentity", "DescribeStacks"} == set(front.asked)
+
+
+def test_rehearsal_finds_wrong_wishes(aws: Account) -> None:
+    """What a first deployment would refuse, its rehearsal refuses. Otherwise it rehearses nothing."""
+    silent = Audience(lambda _: None, lambda _: None, lambda _: None, lambda _: False)
+    with pytest.raises(StackRegion):
+        Deployment(aws, Wishes("spotrelay", image="ami-00000000"), silent).rehearse()
+    with pytest.raises(StackFailed, match="no bucket nobodys"):
+        Deployment(aws, Wishes("spotrelay", bucket="nobodys"), silent).rehearse()
+
+
 def test_a_bucket_taken_over(deploy: Deploy, aws: Account) -> None:
     """A bucket that is there is used as it is, in one step, and its contents stay. So what `destroy` left lives on."""
     aws.s3.create_bucket(Bucket="left-over")
@@ -176,6 +223,53 @@ def test_a_bucket_taken_over(deploy: Deploy, aws: Account) -> None:
     assert set() == {"Bucket", "BucketPolicy"} & {change.resource for change in deployed.changes}
     assert b"{}" == aws.s3.get_object(Bucket="left-over", Key="runs/old/run.json")["Body"].read()
     assert () == deploy(bucket="left-over").changes
+
+
+def test_another_bucket_is_asked_for(deploy: Deploy, aws: Account) -> None:
+    """Who gives a stack another bucket leaves the runs in the one before, which stays: that needs a word. Otherwise a
+    whole team's runs wait for ever.
+    """
+    for bucket in ("first", "another"):
+        aws.s3.create_bucket(Bucket=bucket)
+    deploy(bucket="first")
+    refused = deploy(bucket="another", approve=False)
+
+    assert (False, "first") == (refused.approved, refused.standing.bucket)
+    assert "another" == deploy(bucket="another").standing.bucket
+    assert deploy(bucket="another", approve=False).approved
+
+
+def test_a_bucket_of_another_region(deploy: Deploy, front: Front, aws: Account) -> None:
+    """It is refused, with its region, before anything is made: Lambda would not fetch its code from there."""
+    far = client("s3", front, "eu-west-1")
+    far.create_bucket(Bucket="far-away", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    far.close()
+    with pytest.raises(StackRegion, match=r"far-away is in eu-west-1.*--region eu-west-1"):
+        deploy(bucket="far-away")
+
+    assert look(aws, "spotrelay") is None
+
+
+def test_a_closed_bucket(deploy: Deploy, front: Front) -> None:
+    """Names of buckets are unique in the world: what answers 403 is perhaps not ours, and that is said."""
+    front.refuse("HEAD /taken", "403", status=403)
+    with pytest.raises(StackDenied, match="somebody else's"):
+        deploy(bucket="taken")
+
+
+def test_a_launcher_that_was_stopped(deploy: Deploy, aws: Account) -> None:
+    """A destruction that ended half-way has stopped the launcher, which CloudFormation does not see. A deployment
+    starts it again. Otherwise all is "up to date", and no run is resumed.
+    """
+    function = deploy().standing.outputs["FunctionName"]
+    source = aws.functions.list_event_source_mappings(FunctionName=function)["EventSourceMappings"][0]["UUID"]
+    aws.functions.update_event_source_mapping(UUID=source, Enabled=False)
+    said: list[Any] = []
+    deployed = deploy(said=said)
+
+    assert () == deployed.changes
+    assert "the launcher takes requests again" in said
+    assert "Enabled" == aws.functions.get_event_source_mapping(UUID=source)["State"]
 
 
 # States to find a stack in.
@@ -307,6 +401,8 @@ def test_failed_creation_says_the_cause_and_is_healed(deploy: Deploy, monkeypatc
         ("DescribeImages", "OptInRequired", "not subscribed", StackRegion, "enable us-east-1"),
         ("DescribeImages", "InvalidAMIID.NotFound", "none", StackRegion, "aws ec2 copy-image"),
         ("DescribeStacks", "Throttling", "Rate exceeded", StackUnreachable, "run the same command again"),
+        ("GetCallerIdentity", "SignatureDoesNotMatch", "Signature expired: it is now", StackCredentials, "set it"),
+        ("CreateChangeSet", "ValidationError", "is in UPDATE_IN_PROGRESS state", StackFailed, "the same command again"),
     ],
 )
 def test_refusals_name_the_remedy(
@@ -341,6 +437,18 @@ def test_no_region(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_REGION")
     with pytest.raises(StackRegion, match="--region"):
         Account()
+
+
+def test_both_names_of_the_region_count(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS_REGION counts, and before AWS_DEFAULT_REGION, the only one that boto3 knows. Otherwise the stack stands in
+    another region than the one that AWS's own CLI looks at.
+    """
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with Account() as account, Account(region="ap-south-1") as chosen:
+        assert (REGION, "ap-south-1") == (account.region, chosen.region)
+    monkeypatch.delenv("AWS_REGION")
+    with Account() as account:
+        assert "eu-west-1" == account.region
 
 
 def test_misspelt_region(monkeypatch: pytest.MonkeyPatch, front: Front) -> None:
@@ -383,6 +491,7 @@ def test_no_default_vpc(deploy: Deploy, aws: Account) -> None:
         ({"types": ["m7g.large"]}, UsageError, "m7g.large cannot run"),
         ({"zones": ["eu-west-1a"]}, UsageError, "us-east-1a"),
         ({"bucket": "nobodys"}, StackFailed, "there is no bucket nobodys"),
+        ({"volume_gib": 10}, UsageError, "takes 15 GiB, and the root volume has 10.*--volume-gib 35"),
     ],
 )
 def test_wrong_wishes(deploy: Deploy, aws: Account, wishes: dict[str, Any], kind: type[Exception], said: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from spotrelay.core.errors import StackClash, StackDenied, StackInUse
+from spotrelay.core.errors import StackClash, StackDenied, StackFailed, StackInUse
 from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Deployed
 from spotrelay.stack.destroying import Destruction, Left
@@ -123,3 +123,51 @@ def test_half_made(deploy: Deploy, aws: Account, front: Front) -> None:
 
     assert destroy(aws) is not None
     assert look(aws, "spotrelay") is None
+
+
+def test_protected(deploy: Deploy, aws: Account, front: Front) -> None:
+    """A stack that its owner protects is refused at once, with the command. Otherwise its launcher is stopped, its
+    instances are ended, and only then CloudFormation says no.
+    """
+    deploy()
+    protection = "<EnableTerminationProtection>{}<"
+    front.replace("DescribeStacks", protection.format("false"), protection.format("true"))
+    machine = launch(aws, **{"spotrelay:stack": "spotrelay"})
+    with pytest.raises(StackFailed, match=r"update-termination-protection --no-enable.* --region us-east-1"):
+        destroy(aws, force=True)
+
+    assert "running" == state(aws, machine)
+    assert not [each for each in front.asked if each.startswith("PUT /2015-03-31/event-source")]
+
+
+def test_under_way_is_waited_for(deploy: Deploy, aws: Account, front: Front) -> None:
+    """A deployment that runs is waited for, and its stack removed. CloudFormation deletes nothing that it updates."""
+    deploy()
+    looks = iter(["UPDATE_IN_PROGRESS"] * 3)
+    front.rewrite("DescribeStacks", lambda body: body.replace("UPDATE_COMPLETE<", f"{next(looks, 'UPDATE_COMPLETE')}<"))
+    said: list[Any] = []
+    destroy(aws, said=said)
+
+    assert "spotrelay is UPDATE_IN_PROGRESS: waiting for it" == said[0]
+    assert next(looks, None) is None
+    assert look(aws, "spotrelay") is None
+
+
+def test_many_are_counted(deploy: Deploy, aws: Account, front: Front) -> None:
+    """Of many instances a few are named, and while they end that is said once. Otherwise it is all that can be seen."""
+    deploy()
+    machines = [launch(aws, **{"spotrelay:stack": "spotrelay"}) for _ in range(7)]
+    looks = iter(range(4))
+
+    def dying(body: str) -> str:
+        return body.replace("<name>terminated<", f"<name>{'shutting-down' if next(looks, None) else 'terminated'}<")
+
+    front.rewrite("DescribeInstances", dying)
+    said: list[Any] = []
+    destroy(aws, force=True, said=said)
+    named = ", ".join(sorted(machines)[:5])
+
+    assert [
+        f"ending 7 instances ({named}, …): each saves first",
+        f"waiting for 7 instances ({named}, …) to be gone",
+    ] == [each for each in said if "instances" in str(each)]

@@ -21,7 +21,7 @@ MISSPELT = {
 }
 # What parliament says that is meant so: the issue, what of its detail shows that it is the one meant, and why.
 MEANT = (
-    ("RESOURCE_MISMATCH", "'ec2:RunInstances'", "its kinds of resource stand in three statements, by their conditions"),
+    ("RESOURCE_MISMATCH", "'ec2:RunInstances'", "its kinds of resource stand in four statements, by their conditions"),
 )
 
 
@@ -102,9 +102,10 @@ def test_the_launcher_launches_only_ours(policies: dict[str, dict[str, Any]], de
     launched = statement(launcher, "Instances")
 
     assert {"aws:RequestTag/spotrelay:stack": "spotrelay"} == launched["Condition"]["StringEquals"]
-    for sid in ("Instances", "WithThem"):
+    for sid in ("Instances", "WithThem", "Image"):
         arn = statement(launcher, sid)["Condition"]["ArnEquals"]["ec2:LaunchTemplate"]
         assert f"launch-template/{template}" == arn.rpartition(":")[2]
+    assert {"ec2:IsLaunchTemplateResource": "true"} == statement(launcher, "Image")["Condition"]["Bool"]
     assert {"aws:ResourceTag/spotrelay:stack": "spotrelay"} == statement(launcher, "Orphans")["Condition"][
         "StringEquals"
     ]
