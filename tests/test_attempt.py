@@ -65,15 +65,6 @@ async def test_agent_that_was_restarted_after_its_hand_over_does_not_begin_again
     assert ev.TurnedAway() == await made(tmp_path, store=store).claim()
 
 
-async def test_agent_that_was_restarted_after_its_hand_over_does_not_begin_again(tmp_path: Path) -> None:
-    """Its successor is on its way, and waits for nobody any more. The command would run on two machines."""
-    store = memory()
-    await made(tmp_path, store=store).claim()
-    await handed_over(store, 1)
-
-    assert ev.TurnedAway() == await made(tmp_path, store=store).claim()
-
-
 async def test_attempt_of_a_run_that_is_over_is_refused(tmp_path: Path) -> None:
     """An outcome is the end. Otherwise a late message runs a finished command again."""
     store = memory()

@@ -136,8 +136,6 @@ class Attempt:
                 return self._turned_away(ClaimLost(f"{owner.instance if owner else 'somebody'} owns the attempt"))
             if await self.history.handover(self.number) is not None:
                 return self._turned_away(ClaimLost("this attempt was handed over: the next one goes on"))
-            if await self.history.handover(self.number) is not None:
-                return self._turned_away(ClaimLost("this attempt was handed over: the next one goes on"))
         first = await self.history.claim(1)
         self._began = first.at if first else me.at
         return ev.Claimed()
