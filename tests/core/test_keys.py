@@ -85,12 +85,6 @@ def test_what_is_no_member_s_word_is_refused(text: str) -> None:
         Member.parse(text)
 
 
-@given(NAMES, ATTEMPTS, st.integers(0, 99_999))
-def test_step_is_read_from_a_seat_alone(name: str, attempt: int, step: int) -> None:
-    assert step == keys.step_of(keys.seat(Member(name, attempt, step)))
-    assert keys.step_of(keys.answer(name, attempt, step)) is None
-
-
 @given(NAMES, NAMES, ATTEMPTS)
 def test_no_run_s_objects_lie_in_another_s(one: str, other: str, attempt: int) -> None:
     """`a` is no prefix of `a-1`. Otherwise the hunt, or the snapshots, of one run are taken for another's."""

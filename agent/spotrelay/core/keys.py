@@ -178,12 +178,6 @@ def seat(member: Member) -> str:
     return f"{launches(member.run, member.attempt)}{member.step:04d}.json"
 
 
-def step_of(key: str) -> int | None:
-    """Of a seat; None for what is none. Not bound to four digits: an endless wait for capacity outgrows them."""
-    match = re.fullmatch(r".*-(\d{4,})\.json", key, re.ASCII)
-    return int(match[1]) if match else None
-
-
 def answer(name: str, attempt: int, step: int) -> str:
     return f"{launches(name, attempt)}{step:04d}.answer.json"
 

@@ -6,7 +6,7 @@ answers come first, since most messages of a storm are copies: an attempt that h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -106,26 +106,24 @@ class Records:
         return Before(claim, handover, self.read(records.Status, keys.status(run, attempt)))
 
     def _search(self, run: str, attempt: int) -> Search:
-        steps = (keys.step_of(key) for key in self._objects.list(keys.launches(run, attempt)))
-        step = max((step for step in steps if step is not None), default=-1)
+        step = last(
+            lambda step: self._objects.get(keys.seat(Member(run, attempt, step))) is not None, self._hint(run, attempt)
+        )
         if step < 0:
-            return Search(hunt=self._hunt(run, attempt))
+            return Search()
         seat = self.read(records.Seat, keys.seat(Member(run, attempt, step)))
         answer = self.read(records.Answer, keys.answer(run, attempt, step))
-        if answer is None:
-            return Search(step, seat)
-        if answer.instance is None:
-            return Search(step, seat, answer, hunt=self._hunt(run, attempt))
-        earlier = self.read(records.Answer, keys.answer(run, attempt, step - 1)) if step > 0 else None
+        died = step > 0 and answer is not None and answer.instance is not None
+        earlier = self.read(records.Answer, keys.answer(run, attempt, step - 1)) if died else None
         return Search(step, seat, answer, earlier)
 
-    def _hunt(self, run: str, attempt: int) -> records.Hunt | None:
-        """A damaged one is as good as none: it only spares work."""
+    def _hint(self, run: str, attempt: int) -> int:
+        """Where the hunt was when it last said so: only a place to begin to look."""
         try:
-            found = self.read(records.Hunt, keys.hunt(run))
+            told = self.read(records.Hunt, keys.hunt(run))
         except records.RecordInvalid:
-            return None
-        return found if found is not None and found.attempt == attempt else None
+            return 0
+        return max(0, told.step) if told is not None and told.attempt == attempt else 0
 
     def _spec(self, run: str) -> spec.Spec | None:
         key = keys.spec(run)
@@ -134,3 +132,25 @@ class Records:
         if found is not None and found.run.name != run:
             raise SpecError([f"{key}: [run] name is {found.run.name} — the object was copied or damaged; start anew"])
         return found
+
+
+def last(there: Callable[[int], bool], hint: int) -> int:
+    """The last of the numbers 0, 1, 2 … that are there, -1 if none is. Near `hint` it takes two looks.
+
+    A listing would do, but costs as much as twelve reads, and a hunt of days has more steps than a page holds.
+    """
+    stride = 1
+    if there(hint):
+        low = hint
+        while there(low + stride):
+            low, stride = low + stride, 2 * stride
+        high = low + stride
+    else:
+        high = hint
+        while high - stride >= 0 and not there(high - stride):
+            high, stride = high - stride, 2 * stride
+        low = max(high - stride, -1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if there(middle) else (low, middle)
+    return low
