@@ -154,6 +154,20 @@ def test_why_a_run_waits_is_written_down(site: Site) -> None:
     assert (1, "spot", False) == (told.attempt, told.market, told.person)
 
 
+def test_end_of_the_wait_is_written_down(site: Site) -> None:
+    """A person mended the role, and an instance boots. Told on that somebody must do something, they would do it
+    again, or stop the run."""
+    run = site.begin()
+    site.do(lambda: site.plane.faults.refuse("CreateFleet", "UnauthorizedOperation", status=403))
+    site.ask(run, 1)
+    site.settle()
+
+    (instance,) = site.live(run, 1)
+    told = site.read(records.Hunt, keys.hunt(run))
+    assert told is not None
+    assert (False, 0.0, instance) == (told.person, told.next_at, told.why.split()[0])
+
+
 def test_capacity_that_comes_back_is_taken(site: Site) -> None:
     """Hours later, by the bell alone."""
     run = site.begin()
@@ -403,7 +417,9 @@ def test_launches_go_on_after_ten_thousand_steps(site: Site) -> None:
     """A week without capacity. Steps that outgrow their digits must still be counted."""
     run = site.begin()
     nothing = records.Answer("elsewhere", site.clock.now())
-    for step in (9_999, 10_004):
+    told = records.Hunt(1, 9_990, site.clock.now(), site.clock.now(), "full")
+    site.objects.put(keys.hunt(run), records.encode(told))
+    for step in range(9_980, 10_005):
         seat = records.Seat("f-0123456789abcdef0123", site.clock.now(), site.clock.now())
         site.objects.create(keys.seat(Member(run, 1, step)), records.encode(seat))
         site.objects.create(keys.answer(run, 1, step), records.encode(nothing))

@@ -282,6 +282,8 @@ class Hunters:
                 self._answer(result, rung=request.again().rings, retry_at=due)
             if result.started is None:
                 self._tell(result, due)
+            elif request.rings > 0:
+                self._tell_end(result.step, result.started)
         except StoreUnavailable as error:
             # The instance is assigned, or the bell is rung: a step without an answer is taken over.
             self._log("answer.unwritten", run=request.run, attempt=request.attempt, error=str(error))
@@ -320,6 +322,12 @@ class Hunters:
         told = records.Hunt(
             request.attempt, step.number, step.since, self._now(), why, step.market, errors, due, person, rung
         )
+        self._objects.put(keys.hunt(request.run), records.encode(told))
+
+    def _tell_end(self, step: Step, started: Started) -> None:
+        """Of a hunt whose wait was told: what it says last must not be that a person has to do something."""
+        request, why = step.request, f"{started.instance} was launched: {started.type} in {started.zone}"
+        told = records.Hunt(request.attempt, step.number, step.since, self._now(), why, step.market)
         self._objects.put(keys.hunt(request.run), records.encode(told))
 
     # --- what another launcher left
