@@ -11,6 +11,7 @@ each other's calls, they do.
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Site(Protocol):
     calls: Counter[str]
     log: Counter[str]
     told: list[dict[str, Any]]
+    logged_bytes: int
     deaths: Counter[str]
     crash: float
     away: float
@@ -205,6 +207,7 @@ class Environment:
 
     def _log(self, event: str, **fields: Any) -> None:
         self._site.log[event] += 1
+        self._site.logged_bytes += len(json.dumps({"event": event, **fields})) + 1
         if event in TELLING:
             self._site.told.append({"event": event, **fields})
 

@@ -137,6 +137,7 @@ class Storm:
         self.passes = self.strangers = self.unheard = 0
         self.quiet_at = 0.0
         self.told: list[dict[str, Any]] = []
+        self.logged_bytes = 0
         self.crash = self.away = 0.0
         self.wrong: list[str] = []
         self.requested: dict[tuple[str, int], float] = {}
@@ -144,7 +145,7 @@ class Storm:
         self.owners: dict[tuple[str, int], str] = {}
         self._machines: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
         self._ending: set[tuple[str, int]] = set()
-        self._pending = 0
+        self._pending = self._posted = 0
         self.environments = [Environment(self) for _ in range(plan.environments)]
         self._ec2 = self.plane.ec2
         self.url = self._deploy()
@@ -343,10 +344,14 @@ class Storm:
         if rng.random() >= plan.lost:
             for copy in range(rng.randint(1, plan.most_copies)):
                 late = rng.uniform(0, plan.late_s) if copy else 0.0
-                self._in(late, lambda: self._queue.send(ResumeRequest(run, attempt + 1).encode()))
+                self._in(late, lambda: self._post(ResumeRequest(run, attempt + 1).encode()))
         if rng.random() >= plan.never_hands_over:
             self._in(rng.uniform(10, 115), lambda: self._hand_over(run, attempt, identity))
         self._in(120, lambda: self._gone(identity, Reason.SPOT_INTERRUPTION))
+
+    def _post(self, body: str) -> None:
+        self._posted += 1
+        self._queue.send(body)
 
     def _hand_over(self, run: str, attempt: int, identity: str) -> None:
         snapshot, now = f"{attempt}-1", self.timeline.now()
@@ -366,6 +371,12 @@ class Storm:
             act()
 
         self.timeline.call_at(self.timeline.now() + seconds, happen)
+
+    @property
+    def sent(self) -> int:
+        """Messages that agents, EventBridge and the schedule sent: all but the launcher's bells."""
+        told = [each["detail"].get("state", "terminated") for each in self.plane.events.history]
+        return self._posted + told.count("terminated")
 
     @property
     def over(self) -> bool:
@@ -405,7 +416,7 @@ class Storm:
         for (run, attempt), identity in self.owners.items():
             if (run, attempt) not in self._ending:
                 self.objects.put(keys.status(run, attempt), records.encode(records.Status(identity, "running", now)))
-        self._queue.send('{"sweep": {}}')
+        self._post('{"sweep": {}}')
 
     # ---- what has come of it
 
