@@ -82,18 +82,21 @@ def test_successor_of_a_dead_owner_need_not_wait(site: Site) -> None:
     assert records.Death(owner, site.clock.now()) == site.read(records.Death, keys.death(run, 1))
 
 
-def test_successor_that_waits_already_is_told_of_the_death(site: Site) -> None:
+@pytest.mark.parametrize("booted", [True, False], ids=["it waits already", "it is booting"])
+def test_successor_that_came_before_is_told_of_the_death(site: Site, booted: bool) -> None:
     """EC2 warned, the successor came, and then the owner died before it could say anything. Otherwise the successor
     waits for three minutes of silence, for nothing."""
     run = site.begin()
     owner = site.owned(run)
     site.do(lambda: site.plane.ec2.interrupt_warning(owner))
     site.settle()
-    assert site.boot(site.live(run, 2)[0])
+    if booted:
+        assert site.boot(site.live(run, 2)[0])
     site.kill(owner)
     site.settle()
 
-    assert site.read(records.Death, keys.death(run, 1)) is not None
+    assert records.Death(owner, site.clock.now()) == site.read(records.Death, keys.death(run, 1))
+    assert 1 == len(site.launched(run, 2))
 
 
 def test_forged_end_of_a_healthy_owner_is_not_written_down(site: Site) -> None:

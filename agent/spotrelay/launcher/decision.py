@@ -1,7 +1,6 @@
 """What a resume request needs next, decided from where its run stands: no I/O, one function, read from top to bottom.
 
 settled          it has its owner, or the run is over, or nobody knows it
-tell             it has its owner, which waits for the hand-over of one that is dead
 look again       its predecessor is neither ending nor dead: a forged or stale message must not fence a healthy
                  attempt, and a true one is followed by evidence within seconds
 theirs           another launcher is at this very step; it has `fleets.TAKEOVER_S` to come to its end
@@ -16,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from spotrelay.core import records
@@ -44,7 +43,6 @@ class Do(Enum):
     LATER = auto()  # ring again after `delay_s`
     TAKE_OVER = auto()  # `fleet`
     HUNT = auto()  # `step`, `since`
-    TELL = auto()  # its owner waits for a predecessor that is dead
 
 
 class Predecessor(Enum):
@@ -64,7 +62,7 @@ class Decision:
     fleet: str = ""
     step: int = 0
     since: float = 0.0
-    predecessor: Predecessor = Predecessor.GONE
+    predecessor: Predecessor = Predecessor.GONE  # whatever is to be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +79,18 @@ class Lives:
 
 
 def decide(standing: Standing, lives: Lives, now: float) -> Decision:
-    if standing.settled:
-        dead = standing.before is not None and predecessor(standing.before, lives, now) is Predecessor.GONE
-        return Decision(Do.TELL if dead else Do.NOTHING, standing.settled)
     before = predecessor(standing.before, lives, now)
+    return replace(_decide(standing, lives, now, before), predecessor=before)
+
+
+def _decide(standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
+    if standing.settled:
+        return Decision(Do.NOTHING, standing.settled)
     if before is Predecessor.HEALTHY:
         if standing.request.rings >= MOST_LOOKS:
             return Decision(Do.NOTHING, "refused")
         return Decision(Do.LATER, "predecessor_healthy", EVIDENCE_DELAY_S)
-    return _next(standing, lives, now, before)
+    return _next(standing, lives, now)
 
 
 def predecessor(before: Before | None, lives: Lives, now: float) -> Predecessor:
@@ -99,6 +100,8 @@ def predecessor(before: Before | None, lives: Lives, now: float) -> Predecessor:
         return Predecessor.HEALTHY  # not even begun
     if before.handover is not None:
         return Predecessor.DONE
+    if before.death is not None:
+        return Predecessor.GONE
     life = lives.of(before.claim.instance)
     if life is Life.DEAD or (life is None and _forgotten(before.claim, before.status, now)):
         return Predecessor.GONE
@@ -113,19 +116,19 @@ def _forgotten(claim: records.Claim, status: records.Status | None, now: float) 
     return now - claim.at > FORGOTTEN_S and now - heard_at > HEARD_S
 
 
-def _next(standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
+def _next(standing: Standing, lives: Lives, now: float) -> Decision:
     search = standing.search
     if _waits(standing, now):
         return Decision(Do.NOTHING, "waiting")
     if search.seat is None:
         since = search.hunt.since if search.hunt is not None else now
-        return Decision(Do.HUNT, "first_step", step=search.step + 1, since=since, predecessor=before)
+        return Decision(Do.HUNT, "first_step", step=search.step + 1, since=since)
     if search.answer is None:
         left = search.seat.at + TAKEOVER_S - now
         if left > 0:
             return Decision(Do.LATER, "others_at_it", math.ceil(left))
-        return Decision(Do.TAKE_OVER, "abandoned", fleet=search.seat.fleet, predecessor=before)
-    return _after(search.answer, standing, lives, now, before)
+        return Decision(Do.TAKE_OVER, "abandoned", fleet=search.seat.fleet)
+    return _after(search.answer, standing, lives, now)
 
 
 def _waits(standing: Standing, now: float) -> bool:
@@ -137,16 +140,16 @@ def _waits(standing: Standing, now: float) -> bool:
     return any(standing.request.rings < rung and now < due + LATE_BELL_S for rung, due in bells)
 
 
-def _after(answer: records.Answer, standing: Standing, lives: Lives, now: float, before: Predecessor) -> Decision:
+def _after(answer: records.Answer, standing: Standing, lives: Lives, now: float) -> Decision:
     step = standing.search.step + 1
     if answer.instance is None:
-        return Decision(Do.HUNT, "again", step=step, since=answer.since, predecessor=before)
+        return Decision(Do.HUNT, "again", step=step, since=answer.since)
     if not died(answer, lives, now):
         return Decision(Do.NOTHING, "launched")
     rest = _rest(answer, standing.search.earlier, step, now)
     if rest > 0:
         return Decision(Do.LATER, "dies_before_it_claims", rest)
-    return Decision(Do.HUNT, "died_unclaimed", step=step, since=now, predecessor=before)
+    return Decision(Do.HUNT, "died_unclaimed", step=step, since=now)
 
 
 def died(answer: records.Answer, lives: Lives, now: float) -> bool:

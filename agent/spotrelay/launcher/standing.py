@@ -26,6 +26,12 @@ class Before:
     claim: records.Claim | None
     handover: records.Handover | None
     status: records.Status | None
+    death: records.Death | None = None
+
+    @property
+    def awaited(self) -> bool:
+        """It began, and nobody has said that it is over: whether it lives is EC2's to say."""
+        return self.claim is not None and self.handover is None and self.death is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class Standing:
 
     def instances(self) -> Iterator[str]:
         """Those whose life matters."""
-        if self.before is not None and self.before.claim is not None and self.before.handover is None:
+        if self.before is not None and self.before.claim is not None and self.before.awaited:
             yield self.before.claim.instance
         if self.search.answer is not None and self.search.answer.instance is not None:
             yield self.search.answer.instance
@@ -91,19 +97,19 @@ class Records:
         )
 
     def _awaited(self, run: str, attempt: int) -> Before | None:
-        """The attempt before, if the owner of this one still waits for it and nobody has said that it is dead."""
+        """The attempt before, if the owner of this one still waits for it."""
         if attempt == 1 or self._objects.get(keys.base(run, attempt)) is not None:
             return None
         before = self._before(run, attempt - 1)
-        told = before.handover is not None or self._objects.get(keys.death(run, attempt - 1)) is not None
-        return None if told else before
+        return before if before.awaited else None
 
     def _before(self, run: str, attempt: int) -> Before:
         claim = self.read(records.Claim, keys.claim(run, attempt))
         if claim is None:
             return Before(None, None, None)
         handover = self.read(records.Handover, keys.handover(run, attempt))
-        return Before(claim, handover, self.read(records.Status, keys.status(run, attempt)))
+        death = None if handover is not None else self.read(records.Death, keys.death(run, attempt))
+        return Before(claim, handover, self.read(records.Status, keys.status(run, attempt)), death)
 
     def _search(self, run: str, attempt: int) -> Search:
         step = last(

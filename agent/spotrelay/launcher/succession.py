@@ -129,12 +129,12 @@ class Succession:
         for standing, decision in self._decided(self._standings(_newest(requests), rings, failed), rings):
             request = standing.request
             self._log(f"resume.{decision.why}", run=request.run, attempt=request.attempt)
+            if decision.predecessor is Predecessor.GONE and standing.before is not None and standing.before.awaited:
+                self._tell_of_death(standing, failed)
             if decision.do is Do.LATER:
                 rings.append((request, decision.delay_s))
             elif decision.do is Do.TAKE_OVER:
                 abandoned.setdefault(decision.fleet, []).append(request)
-            elif decision.do is Do.TELL:
-                self._tell_of_death(standing, failed)
             elif decision.do is Do.HUNT:
                 hunts.append((standing, decision))
         hunters = self._hunters_of(hunts, rings, failed)
@@ -238,8 +238,6 @@ class Succession:
             elif request.rings < MOST_LOOKS:
                 rings.append((request, AWAY_REST_S))
             return None
-        if gone:
-            self._write_death(standing)
         self._note_eviction(standing)
         quota = answer is not None and answer.kind == Action.ON_DEMAND
         step = Step(request, decision.step, decision.since, standing.spec.instance.market)
@@ -257,17 +255,16 @@ class Succession:
         self._log("run.concluded", run=request.run, result=end.result, message=end.message)
 
     def _tell_of_death(self, standing: Standing, failed: Failed) -> None:
-        try:
-            self._write_death(standing)
-        except Exception as error:  # its message comes back
-            failed[standing.request] = error
-
-    def _write_death(self, standing: Standing) -> None:
-        """Its successor waits for a hand-over that will not come, and need not."""
+        """Whoever follows waits for a hand-over that will not come, and need not: it may be there already, or booting,
+        or yet to be launched."""
         request, before = standing.request, standing.before
-        if before is not None and before.claim is not None:
-            death = records.Death(before.claim.instance, self._now())
+        assert before is not None
+        assert before.claim is not None
+        death = records.Death(before.claim.instance, self._now())
+        try:
             self._objects.create(keys.death(request.run, request.attempt - 1), records.encode(death))
+        except Exception as error:  # its message comes back
+            failed[request] = error
 
     def _note_eviction(self, standing: Standing) -> None:
         before = standing.before
