@@ -112,24 +112,28 @@ class Records:
         return Before(claim, handover, self.read(records.Status, keys.status(run, attempt)), death)
 
     def _search(self, run: str, attempt: int) -> Search:
-        step = last(
-            lambda step: self._objects.get(keys.seat(Member(run, attempt, step))) is not None, self._hint(run, attempt)
-        )
+        hunt = self._hunt(run, attempt)
+        # Where the hunt was when it last said so is only a place to begin to look.
+        hint = max(0, hunt.step) if hunt is not None else 0
+        step = last(lambda step: self._objects.get(keys.seat(Member(run, attempt, step))) is not None, hint)
         if step < 0:
-            return Search()
+            return Search(hunt=hunt)
         seat = self.read(records.Seat, keys.seat(Member(run, attempt, step)))
         answer = self.read(records.Answer, keys.answer(run, attempt, step))
-        died = step > 0 and answer is not None and answer.instance is not None
-        earlier = self.read(records.Answer, keys.answer(run, attempt, step - 1)) if died else None
+        if answer is None:
+            return Search(step, seat)
+        if answer.instance is None:
+            return Search(step, seat, answer, hunt=hunt)
+        earlier = self.read(records.Answer, keys.answer(run, attempt, step - 1)) if step > 0 else None
         return Search(step, seat, answer, earlier)
 
-    def _hint(self, run: str, attempt: int) -> int:
-        """Where the hunt was when it last said so: only a place to begin to look."""
+    def _hunt(self, run: str, attempt: int) -> records.Hunt | None:
+        """A damaged one is as good as none: it only spares work."""
         try:
             told = self.read(records.Hunt, keys.hunt(run))
         except records.RecordInvalid:
-            return 0
-        return max(0, told.step) if told is not None and told.attempt == attempt else 0
+            return None
+        return told if told is not None and told.attempt == attempt else None
 
     def _spec(self, run: str) -> spec.Spec | None:
         key = keys.spec(run)
