@@ -25,7 +25,7 @@ from support.tripwire import AFTER, BEFORE, Wire, calls, sprung, steps_in
 
 # Most of a play is waiting (for a notice to be seen, for a predecessor that is dead); its work is two boots.
 AT_ONCE = 5
-MOST_TRIES = 4
+MOST_TRIES = 8
 
 Script = Callable[[Stage, Story], Awaitable[None]]
 
