@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spotrelay.core import records
+from spotrelay.core import keys, records
 from spotrelay.core.spec import Instance, Limits, Run, Spec
 from spotrelay.launcher.limits import reached
 from spotrelay.launcher.rhythm import LONGEST_REST_S
@@ -142,3 +142,33 @@ def test_limit_is_told_with_its_field_and_what_was_used(
     """A person reads which line of run.toml ended the run, and by how much. A price that nobody knows is said too:
     otherwise a limit in dollars would hold nothing, and nobody would know."""
     assert told == reached(limited(**limits), attempt, records.Ledger(**used), NOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["limit", "stopped"])
+def test_outcome_names_what_the_run_has(site: Site, cancelled: bool) -> None:
+    """The last attempt died before it restored anything. Its data is that of the attempts before it, and somebody who
+    is told of none would believe it lost."""
+    run = site.begin(limits=Limits(attempts=100 if cancelled else 2))
+    for attempt, snapshot in enumerate(["0-0", "1-7"], 1):
+        site.objects.create(keys.snapshot(run, keys.SnapshotId.parse(snapshot)), b"")
+        owner = site.live(run, attempt)[0] if attempt > 1 else site.owned(run)
+        assert attempt == 1 or site.boot(owner)
+        if attempt == 2 and cancelled:
+            site.cancel(run)
+        site.kill(owner)
+        site.settle()
+
+    told = site.read(records.Outcome, keys.outcome(run))
+    assert told is not None
+    assert ("stopped" if cancelled else "limit", 2, "1-7") == (told.result, told.attempt, told.snapshot)
+
+
+def test_run_that_is_stopped_before_it_began_keeps_its_first_snapshot(site: Site) -> None:
+    run = site.begin()
+    site.objects.create(keys.snapshot(run, keys.SnapshotId(0, 0)), b"")
+    site.cancel(run)
+    site.ask(run, 1)
+
+    told = site.read(records.Outcome, keys.outcome(run))
+    assert told is not None
+    assert "0-0" == told.snapshot

@@ -11,6 +11,7 @@ import pytest
 from spotrelay.core import keys, records
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.launcher import succession
+from spotrelay.launcher.decision import SICK_STEPS
 from spotrelay.local.instances import Reason
 from support.launcher_site import Fuse, Site, site_in
 
@@ -150,6 +151,29 @@ def test_forged_request_is_refused(site: Site, attempt: int) -> None:
     assert [] == site.launched(run, attempt)
 
 
+def test_refused_request_takes_no_fresh_one_with_it(site: Site) -> None:
+    """Both in one batch, before the owner's status is there. The true one would be lost with the forged one."""
+    run = site.begin()
+    owner = site.owned(run)
+    site.invoke(ResumeRequest(run, 2).encode(), ResumeRequest(run, 2, 60).encode())
+    status = records.Status(owner, "draining", site.clock.now(), gone_at=site.clock.now() + 120)
+    site.objects.put(keys.status(run, 1), records.encode(status))
+    site.settle()
+
+    assert 1 == len(site.launched(run, 2))
+
+
+def test_seat_whose_fleet_is_gone_is_stepped_over(site: Site) -> None:
+    """Somebody tidied up below fleets/. The attempt would wait for ever for an answer that nobody can give."""
+    run = site.begin()
+    seat = records.Seat("f-0123456789abcdef0123", site.clock.now(), site.clock.now())
+    site.objects.create(keys.seat(keys.Member(run, 1, 0)), records.encode(seat))
+    site.post(run, 1)
+    site.settle()
+
+    assert 1 == len(site.live(run, 1))
+
+
 def test_stale_request_is_dropped(site: Site) -> None:
     """Fourteen days late, out of order: what has an owner, or had one, gets no other."""
     run = site.begin()
@@ -227,6 +251,21 @@ def test_image_that_never_boots_does_not_burn_money(site: Site) -> None:
     assert 0 == gaps[0]
     assert 900 <= gaps[-1]
     assert site.clock.now() > began
+
+
+def test_image_that_never_boots_is_told_to_a_person(site: Site) -> None:
+    """Nobody else can mend it, and each try is paid for. A single machine that spot takes while it boots is no news."""
+    run, told = site.begin(), list[bool]()
+    site.ask(run, 1)
+    for _ in range(SICK_STEPS + 1):
+        site.kill(site.live(run, 1)[0])
+        site.deliver()
+        hunt = site.read(records.Hunt, keys.hunt(run))
+        told.append(hunt is not None and hunt.person)
+        site.settle()
+
+    assert [False] * SICK_STEPS + [True] == told
+    assert 1 == site.log.count("needs.person")
 
 
 def test_death_before_the_assignment_was_written(site: Site) -> None:

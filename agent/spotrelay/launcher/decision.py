@@ -36,12 +36,15 @@ TAKEOVER_S = 40.0
 # Bells come when they are due, give or take the queue. One that does not is made up for by the sweep.
 LATE_BELL_S = 30.0
 FIRST_REST_S, LONGEST_REST_S = 15.0, 900.0
+# So many machines of one hunt, the last two in a row, are no bad luck any more.
+SICK_STEPS = 4
+DIES, REFUSED = "dies_before_it_claims", "refused"
 
 
 class Do(Enum):
     NOTHING = auto()  # `why` says what is so
     LATER = auto()  # ring again after `delay_s`
-    TAKE_OVER = auto()  # `fleet`
+    TAKE_OVER = auto()  # `fleet`, which `step` has its seat in
     HUNT = auto()  # `step`, `since`
 
 
@@ -88,7 +91,7 @@ def _decide(standing: Standing, lives: Lives, now: float, before: Predecessor) -
         return Decision(Do.NOTHING, standing.settled)
     if before is Predecessor.HEALTHY:
         if standing.request.rings >= MOST_LOOKS:
-            return Decision(Do.NOTHING, "refused")
+            return Decision(Do.NOTHING, REFUSED)
         return Decision(Do.LATER, "predecessor_healthy", EVIDENCE_DELAY_S)
     return _next(standing, lives, now)
 
@@ -127,7 +130,7 @@ def _next(standing: Standing, lives: Lives, now: float) -> Decision:
         left = search.seat.at + TAKEOVER_S - now
         if left > 0:
             return Decision(Do.LATER, "others_at_it", math.ceil(left))
-        return Decision(Do.TAKE_OVER, "abandoned", fleet=search.seat.fleet)
+        return Decision(Do.TAKE_OVER, "abandoned", fleet=search.seat.fleet, step=search.step, since=search.seat.since)
     return _after(search.answer, standing, lives, now)
 
 
@@ -148,7 +151,7 @@ def _after(answer: records.Answer, standing: Standing, lives: Lives, now: float)
         return Decision(Do.NOTHING, "launched")
     rest = _rest(answer, standing.search.earlier, step, now)
     if rest > 0:
-        return Decision(Do.LATER, "dies_before_it_claims", rest)
+        return Decision(Do.LATER, DIES, rest)
     return Decision(Do.HUNT, "died_unclaimed", step=step, since=now)
 
 

@@ -30,7 +30,7 @@ from spotrelay.launcher.fleets import Candidate, Come, Fleets, Seated
 from spotrelay.launcher.market import market
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.pace import Pace
-from spotrelay.launcher.refusals import Action, Refusal, verdict
+from spotrelay.launcher.refusals import Action, Refusal, refusal, verdict
 
 # When to ask again for what only a person can change.
 PERSON_REST_S = 300
@@ -332,7 +332,7 @@ class Hunters:
 
     # --- what another launcher left
 
-    def take_over(self, identity: str) -> Failed:
+    def take_over(self, identity: str, askers: Sequence[Step]) -> Failed:
         """Bring a fleet whose maker died to its end, for all its members.
 
         Raises StoreError; StoreUnavailable also when EC2 gave no answer: then whoever asked is rung for again. The
@@ -340,8 +340,10 @@ class Hunters:
         """
         seated = self._fleets.find(identity)
         if seated is None or not seated.seats:
+            # Somebody tidied up: nobody knows its call any more, and these seats would never have an answer.
             self._log("fleet.gone", fleet=identity)
-            return {}
+            burnt = Launch(refusal=refusal("IdempotentParameterMismatch"))
+            return self._end([Result(asker, launch=burnt) for asker in askers])
         return self._complete(seated)
 
     def _complete(self, seated: Seated) -> Failed:

@@ -96,6 +96,18 @@ class Records:
             search=self._search(run, attempt),
         )
 
+    def newest_allowed(self, run: str, attempt: int) -> str | None:
+        """What whoever continues after `attempt` would begin from, by the rule of `history`."""
+        saved = keys.snapshots_among(self._objects.list(keys.snapshots(run)))
+        for number in range(attempt, -1, -1):
+            own = [snapshot for snapshot in saved if snapshot.attempt == number]
+            if own:
+                return str(max(own))
+            base = self.read(records.Base, keys.base(run, number)) if number else None
+            if base is not None:
+                return base.snapshot
+        return None
+
     def _awaited(self, run: str, attempt: int) -> Before | None:
         """The attempt before, if the owner of this one still waits for it."""
         if attempt == 1 or self._objects.get(keys.base(run, attempt)) is not None:

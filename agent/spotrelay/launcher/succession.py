@@ -19,17 +19,29 @@ what is written makes each thing found done imply all before it:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from spotrelay.core import keys, records
-from spotrelay.core.errors import StoreUnavailable
+from spotrelay.core.errors import StoreError, StoreUnavailable
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.launcher import notes, pools
 from spotrelay.launcher.books import RunBooks
 from spotrelay.launcher.crew import Crew
-from spotrelay.launcher.decision import MOST_LOOKS, Decision, Do, Lives, Predecessor, decide
+from spotrelay.launcher.decision import (
+    DIES,
+    EVIDENCE_DELAY_S,
+    MOST_LOOKS,
+    REFUSED,
+    SICK_STEPS,
+    Decision,
+    Do,
+    Lives,
+    Predecessor,
+    decide,
+)
 from spotrelay.launcher.ec2 import Launch, Life, Started, Unanswered
 from spotrelay.launcher.fleets import Fleets
 from spotrelay.launcher.hunters import AWAY_REST_S, Failed, Hunter, Hunters, Rings, Step, market_of
@@ -125,16 +137,24 @@ class Succession:
     def ensure(self, requests: Iterable[ResumeRequest]) -> Failed:
         """Done, or rung for. What could not even be rung for, or met a damaged object, is returned with its error."""
         failed, rings = Failed(), list[tuple[ResumeRequest, int]]()
-        hunts, abandoned = list[tuple[Standing, Decision]](), dict[str, list[ResumeRequest]]()
-        for standing, decision in self._decided(self._standings(_newest(requests), rings, failed), rings):
+        hunts, abandoned = list[tuple[Standing, Decision]](), dict[str, list[Step]]()
+        asked = list(requests)
+        for standing, decision in self._decided(self._standings(_newest(asked), rings, failed), rings):
             request = standing.request
             self._log(f"resume.{decision.why}", run=request.run, attempt=request.attempt)
             if decision.predecessor is Predecessor.GONE and standing.before is not None and standing.before.awaited:
                 self._tell_of_death(standing, failed)
             if decision.do is Do.LATER:
                 rings.append((request, decision.delay_s))
+                if decision.why == DIES and standing.search.step >= SICK_STEPS:
+                    self._tell_of_sickness(standing, decision.delay_s)
             elif decision.do is Do.TAKE_OVER:
-                abandoned.setdefault(decision.fleet, []).append(request)
+                asker = Step(request, decision.step, decision.since, "")
+                abandoned.setdefault(decision.fleet, []).append(asker)
+            elif decision.why == REFUSED:
+                # A stale or forged one; what was asked for just now is looked for as long as any other.
+                fresh = min((r for r in asked if _same(r, request)), key=lambda each: each.rings)
+                rings += [(fresh, EVIDENCE_DELAY_S)] if fresh.rings < MOST_LOOKS else []
             elif decision.do is Do.HUNT:
                 hunts.append((standing, decision))
         hunters = self._hunters_of(hunts, rings, failed)
@@ -190,21 +210,21 @@ class Succession:
         return Lives(known, self._ec2.marked(unsure) if unsure else ())
 
     def _ring(self, rings: Rings) -> Failed:
-        again = {ResumeRequest(r.run, r.attempt, r.rings + 1): (r, delay_s) for r, delay_s in rings}
+        again = {r.again(): (r, delay_s) for r, delay_s in rings}
         try:
             failed = self._bell.ring([(request, delay_s) for request, (_, delay_s) in again.items()])
         except Exception as error:  # their messages come back, and find what the others had done
             return {request: error for request, _ in rings}
         return {again[request][0]: error for request, error in failed.items()}
 
-    def _take_over(self, fleet: str, askers: Sequence[ResumeRequest]) -> Failed:
+    def _take_over(self, fleet: str, askers: Sequence[Step]) -> Failed:
         try:
-            return self._hunters.take_over(fleet)
+            return self._hunters.take_over(fleet, askers)
         except StoreUnavailable as error:
             self._log("fleet.unanswered", fleet=fleet, error=str(error))
-            return self._ring([(request, AWAY_REST_S) for request in askers])
+            return self._ring([(each.request, AWAY_REST_S) for each in askers])
         except Exception as error:  # as in `ensure`
-            return dict.fromkeys(askers, error)
+            return dict.fromkeys((each.request for each in askers), error)
 
     # --- may it go on
 
@@ -245,14 +265,22 @@ class Succession:
         return replace(hunter, step=replace(step, market=market_of(hunter, self._now(), quota=quota)))
 
     def _conclude(self, standing: Standing, end: records.Cancel) -> None:
-        request, before = standing.request, standing.before
-        left = before.handover.snapshot if before and before.handover else None
-        last = before.status.snapshot if before and before.status else None
-        outcome = records.Outcome(
-            end.result, request.attempt - 1, self._now(), snapshot=left or last, message=end.message
-        )
+        request, last = standing.request, standing.request.attempt - 1
+        # Not what the last attempt said of itself: it may have died before it said anything.
+        snapshot = self._records.newest_allowed(request.run, last)
+        outcome = records.Outcome(end.result, last, self._now(), snapshot=snapshot, message=end.message)
         self._objects.create(keys.outcome(request.run), records.encode(outcome))
         self._log("run.concluded", run=request.run, result=end.result, message=end.message)
+
+    def _tell_of_sickness(self, standing: Standing, delay_s: int) -> None:
+        """Each boot is paid for, and the next will end as they did: the image or the instance's role is at fault."""
+        request, search = standing.request, standing.search
+        why = f"{search.step + 1} launches, and the last machines died before they claimed: look at their console"
+        self._log("needs.person", run=request.run, attempt=request.attempt, why=why)
+        now = self._now()
+        told = records.Hunt(request.attempt, search.step, now, now, why, next_at=now + delay_s, person=True)
+        with contextlib.suppress(StoreError):
+            self._objects.put(keys.hunt(request.run), records.encode(told))
 
     def _tell_of_death(self, standing: Standing, failed: Failed) -> None:
         """Whoever follows waits for a hand-over that will not come, and need not: it may be there already, or booting,
@@ -272,6 +300,10 @@ class Succession:
             return
         if before.handover is None or before.handover.reason == "interrupted":
             self._notes.write(notes.EVICTED, pools.Place(before.claim.instance_type, before.claim.zone))
+
+
+def _same(one: ResumeRequest, other: ResumeRequest) -> bool:
+    return (one.run, one.attempt) == (other.run, other.attempt)
 
 
 def _newest(requests: Iterable[ResumeRequest]) -> list[ResumeRequest]:
