@@ -176,7 +176,7 @@ def test_function(resources: dict[str, Any]) -> None:
     wanted = ("STORE", "QUEUE_URL", "LAUNCH_TEMPLATE", "STACK", "ZONES", "TYPES")
 
     assert (10, ["ReportBatchItemFailures"]) == (source["BatchSize"], source["FunctionResponseTypes"])
-    assert 5 == source["ScalingConfig"]["MaximumConcurrency"]
+    assert 10 == source["ScalingConfig"]["MaximumConcurrency"]
     assert "MaximumBatchingWindowInSeconds" not in source
     assert "spotrelay.launcher.handler.handle" == function["Handler"]
     assert {"LogGroup": {"Ref": "LauncherLog"}} == function["LoggingConfig"]
