@@ -192,6 +192,16 @@ def test_alarms_that_nobody_would_hear(front: Front, outputs: dict[str, str], on
     assert f"aws cloudwatch enable-alarm-actions --alarm-names {ALARM} --region us-east-1" == finding.command
 
 
+def test_an_alarm_that_was_deleted(front: Front, outputs: dict[str, str], only: Only, ask: Ask) -> None:
+    """CloudFormation believes that it is there. Otherwise "none rings" is true, and nobody will ever be told."""
+    ask("cloudwatch").delete_alarms(AlarmNames=[ALARM])
+    finding = only("alarms")
+
+    assert State.WARNING == finding.state
+    assert f"somebody deleted {ALARM}" in finding.what
+    assert finding.command.startswith("spotrelay destroy --stack-name relay && ")
+
+
 def test_no_alarms(front: Front, outputs: dict[str, str], only: Only) -> None:
     front.say("ListStackResources", "<StackResourceSummaries/>")
 

@@ -23,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from spotrelay.core import keys as names
+from spotrelay.core import records
 from spotrelay.local.pools import Market
 from support.cloud_plane import base64_text, fleet, tagged
 from support.deployed import IMAGE, REGION, STACK, Relay, deployed, name_of, stack
@@ -131,10 +132,12 @@ def rang_itself(relay: Relay) -> bool:
 
 
 async def unwanted(relay: Relay) -> str:
-    """A machine of the stack's that no run was assigned to, an hour ago."""
-    cloud = relay.cloud
+    """A machine of the stack's, launched for a fleet an hour ago, that no run was assigned to."""
+    cloud, its = relay.cloud, "f-0123456789abcdef0123"
+    await cloud.store.create(names.fleet(its), records.encode(records.Fleet("token", 0.0, {}, [])))
+    tags = {"spotrelay:stack": STACK, "spotrelay:fleet": its}
     order = {"LaunchTemplate": dict(cloud.provision.template), "InstanceType": "m5.large"}
-    order |= {"MinCount": 1, "MaxCount": 1, "TagSpecifications": tagged(**{"spotrelay:stack": STACK})}
+    order |= {"MinCount": 1, "MaxCount": 1, "TagSpecifications": tagged(**tags)}
     [made] = relay.plane.ec2.call("RunInstances", order)["Instances"]
     relay.plane.ec2.instances.known(made["InstanceId"]).launched_at -= 3600
     return str(made["InstanceId"])

@@ -18,6 +18,13 @@ def alarms(ground: Ground) -> Iterator[Finding]:
         )
         return
     found = ground.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    missing = sorted(set(names) - {alarm["AlarmName"] for alarm in found})
+    if missing:
+        yield warning(
+            f"somebody deleted {', '.join(missing)}: what it would tell of, nobody hears",
+            remedy="Make the stack anew, with the bucket and what is in it: deploying again does not bring it back.",
+            command=ground.anew(),
+        )
     ringing = [alarm for alarm in found if alarm["StateValue"] == "ALARM"]
     for alarm in ringing:
         told = alarm.get("AlarmDescription") or "see what it counts"
@@ -34,7 +41,7 @@ def alarms(ground: Ground) -> Iterator[Finding]:
             remedy="Enable them.",
             command=ground.aws(f"cloudwatch enable-alarm-actions --alarm-names {' '.join(silent)}"),
         )
-    if not ringing and not silent:
+    if not missing and not ringing and not silent:
         yield ok(f"{len(found)}, none rings")
 
 
