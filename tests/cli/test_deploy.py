@@ -12,7 +12,7 @@ import pytest
 from spotrelay.cli import main as entry
 from spotrelay.core.errors import StackClash, StackCredentials, StackInUse, StackRegion, UsageError
 from spotrelay.stack import changes, destroying, progress, template
-from support.aws_account import ELSEWHERE, IMAGE, Front, account, client, environment
+from support.aws_account import IMAGE, Front, client, own_account
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -21,11 +21,7 @@ Run = Callable[..., tuple[int, str, str]]
 def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     for module, name in ((progress, "EVERY_S"), (changes, "POLL_S"), (destroying, "POLL_S")):
         monkeypatch.setattr(module, name, 0.0)
-    for name in ELSEWHERE:
-        monkeypatch.delenv(name, raising=False)
-    with account() as found:
-        for name, value in environment(found).items():
-            monkeypatch.setenv(name, value)
+    with own_account(monkeypatch) as found:
         yield found
 
 

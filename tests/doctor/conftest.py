@@ -10,7 +10,7 @@ import pytest
 from spotrelay.doctor.examination import CHECKS, findings
 from spotrelay.doctor.finding import Finding
 from spotrelay.doctor.ground import Asked, Ground
-from support.aws_account import ELSEWHERE, Front, account, client, environment
+from support.aws_account import Front, client, own_account
 from support.examined_stack import STACK, deploy
 
 Look = Callable[..., list[Finding]]
@@ -18,11 +18,7 @@ Look = Callable[..., list[Finding]]
 
 @pytest.fixture
 def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    with account() as front:
-        for name in ELSEWHERE:
-            monkeypatch.delenv(name, raising=False)
-        for name, value in environment(front).items():
-            monkeypatch.setenv(name, value)
+    with own_account(monkeypatch) as front:
         yield front
 
 

@@ -13,7 +13,7 @@ from spotrelay.stack import account as stack_account
 from spotrelay.stack import changes, destroying, progress
 from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Audience, Deployed, Deployment, Wishes
-from support.aws_account import ACCOUNT, ELSEWHERE, IMAGE, REGION, Front, account, environment
+from support.aws_account import ACCOUNT, IMAGE, REGION, Front, own_account
 
 STACK = "spotrelay"
 
@@ -24,11 +24,7 @@ def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
         monkeypatch.setattr(module, name, 0.0)
     # What the front refuses, it refuses each time: boto3's own second tries would only take seconds.
     monkeypatch.setattr(stack_account, "CONFIG", Config(retries={"total_max_attempts": 1}))
-    for name in ELSEWHERE:
-        monkeypatch.delenv(name, raising=False)
-    with account() as found:
-        for name, value in environment(found).items():
-            monkeypatch.setenv(name, value)
+    with own_account(monkeypatch) as found:
         yield found
 
 

@@ -25,6 +25,7 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import boto3
+import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import Ami
@@ -211,6 +212,17 @@ def account() -> Iterator[Front]:
             thread.join()
             server.server_close()
             moto_api_backend.reset()
+
+
+@contextmanager
+def own_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    """As this process sees it: its own, whatever the person's shell holds."""
+    with account() as front:
+        for name in ELSEWHERE:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment(front).items():
+            monkeypatch.setenv(name, value)
+        yield front
 
 
 def _make_images() -> None:

@@ -66,7 +66,9 @@ def _sure(stack: str, region: str) -> bool:
 
 def _say(left: Left, again: str) -> None:
     more = "more than " if left.more else ""
-    print(f"Its bucket stays: s3://{left.bucket}, with {more}{decimal(left.bytes)} in {more}{left.objects:,} objects")
+    print(
+        f"Its bucket stays: s3://{left.bucket}, with {more}{decimal(left.bytes)} in {more}{left.objects:,} object{'s' * (left.objects != 1)}"
+    )
     if left.unfinished:
         print(f"  not finished   {', '.join(left.unfinished)}")
     print(f"  to take over   {again}")
