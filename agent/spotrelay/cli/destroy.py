@@ -66,9 +66,8 @@ def _sure(stack: str, region: str) -> bool:
 
 def _say(left: Left, again: str) -> None:
     more = "more than " if left.more else ""
-    print(
-        f"Its bucket stays: s3://{left.bucket}, with {more}{decimal(left.bytes)} in {more}{left.objects:,} object{'s' * (left.objects != 1)}"
-    )
+    objects = f"{left.objects:,} object{'s' * (left.objects != 1)}"
+    print(f"Its bucket stays: s3://{left.bucket}, with {more}{decimal(left.bytes)} in {more}{objects}")
     if left.unfinished:
         print(f"  not finished   {', '.join(left.unfinished)}")
     print(f"  to take over   {again}")
