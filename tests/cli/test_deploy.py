@@ -12,7 +12,8 @@ import pytest
 from spotrelay.cli import main as entry
 from spotrelay.core.errors import StackClash, StackCredentials, StackInUse, StackRegion, UsageError
 from spotrelay.stack import changes, destroying, progress, template
-from support.aws_account import IMAGE, Front, client, own_account
+from support.aws_account import Front, client, own_account
+from support.images import IMAGE
 
 Run = Callable[..., tuple[int, str, str]]
 

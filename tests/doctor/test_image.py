@@ -9,7 +9,8 @@ import pytest
 
 import spotrelay
 from spotrelay.doctor.finding import Finding, State
-from support.aws_account import IMAGE, Front
+from support.aws_account import Front
+from support.images import IMAGE
 
 Look = Callable[..., list[Finding]]
 Only = Callable[..., Finding]

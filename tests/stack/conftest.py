@@ -13,7 +13,8 @@ from spotrelay.stack import account as stack_account
 from spotrelay.stack import changes, destroying, progress
 from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Audience, Deployed, Deployment, Wishes
-from support.aws_account import ACCOUNT, IMAGE, REGION, Front, own_account
+from support.aws_account import Front, own_account
+from support.images import ACCOUNT, IMAGE, REGION
 
 STACK = "spotrelay"
 

@@ -30,7 +30,8 @@ from spotrelay.stack.changes import Plan
 from spotrelay.stack.deploying import Audience, Deployed, Deployment, Wishes
 from spotrelay.stack.progress import Event
 from spotrelay.stack.standing import look
-from support.aws_account import ARM_IMAGE, IMAGE, REGION, Front, client
+from support.aws_account import Front, client
+from support.images import ARM_IMAGE, IMAGE, REGION
 
 Deploy = Callable[..., Deployed]
 

@@ -12,7 +12,8 @@ from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Deployed
 from spotrelay.stack.destroying import Destruction, Left
 from spotrelay.stack.standing import look
-from support.aws_account import IMAGE, Front
+from support.aws_account import Front
+from support.images import IMAGE
 
 Deploy = Callable[..., Deployed]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -20,25 +19,19 @@ from email.utils import formatdate
 from threading import Thread
 from time import time
 from typing import Any
-from unittest.mock import patch
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import boto3
 import pytest
-from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.ec2.models import ec2_backends
-from moto.ec2.models.amis import Ami
 from moto.moto_api._internal import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.server import MotoRequestHandler
 from werkzeug.serving import make_server
 
-import spotrelay
 from support.change_sets import truthful_change_sets
+from support.images import REGION, make_images, none_of_amazons
 
-ACCOUNT, REGION = DEFAULT_ACCOUNT_ID, "us-east-1"
-IMAGE, ARM_IMAGE = "ami-0123456789abcdef0", "ami-0fedcba9876543210"
 KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "secret"}
 # What a person's shell may hold that would lead a command elsewhere.
 ELSEWHERE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
@@ -198,14 +191,13 @@ def account() -> Iterator[Front]:
     server = make_server("127.0.0.1", 0, front.serve, threaded=True, request_handler=Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     front.endpoint = f"http://127.0.0.1:{server.server_port}"
-    # Without the 1,300 images of Amazon's that moto would make anew each time: a fifth of a second.
-    with patch.dict(os.environ, MOTO_EC2_LOAD_DEFAULT_AMIS="false"), truthful_change_sets(), warnings.catch_warnings():
+    with none_of_amazons(), truthful_change_sets(), warnings.catch_warnings():
         # Types that moto leaves out: tests/stack/test_template.py holds them to the template.
         warnings.filterwarnings("ignore", "Tried to parse AWS::", UserWarning)
         moto_api_backend.reset()
         thread.start()
         try:
-            _make_images()
+            make_images()
             yield front
         finally:
             server.shutdown()
@@ -223,10 +215,3 @@ def own_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
         for name, value in environment(front).items():
             monkeypatch.setenv(name, value)
         yield front
-
-
-def _make_images() -> None:
-    """Of this account's own, under ids that a test can name: by EC2's API they would get others."""
-    ec2 = ec2_backends[ACCOUNT][REGION]
-    for identity, architecture in ((IMAGE, "x86_64"), (ARM_IMAGE, "arm64")):
-        ec2.amis[identity] = Ami(ec2, identity, name=f"spotrelay-{spotrelay.__version__}", architecture=architecture)

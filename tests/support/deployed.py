@@ -45,13 +45,13 @@ from spotrelay.stack.destroying import Destruction, Left
 from spotrelay.stack.standing import Standing
 from support.iam.front import Front, Keys
 from support.iam.policies import Caller, Need, Policy, decide
+from support.images import IMAGE
 from support.moto_server import moto_server
 from support.story import Stage, stage
 
 T = TypeVar("T")
 
 STACK, REGION, ACCOUNT = "relay", "us-east-1", "123456789012"
-IMAGE = "ami-03cf127a"  # one of moto's own, for x86_64
 # Those that the control plane has.
 TYPES, ZONES = ["m5.large", "m6i.large", "c6i.large"], ["us-east-1a", "us-east-1b", "us-east-1c"]
 EVENTS = Caller("events.amazonaws.com", service="events.amazonaws.com")

@@ -11,7 +11,8 @@ import spotrelay
 from spotrelay.stack import changes, progress
 from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Audience, Deployment, Wishes
-from support.aws_account import IMAGE, Front, client, environment
+from support.aws_account import Front, client, environment
+from support.images import IMAGE
 
 STACK = "relay"
 ALARM = f"{STACK}-DeadLettersAlarm-1ABC"

@@ -6,9 +6,10 @@
     ...AWS_ENDPOINT_URL=front.endpoint
     front.audit
 
-SQS, EC2 and the price list are the control plane's once it is `carrying` the stack; all others, and these before that,
-are moto's. A role's policies are read from moto's IAM when keys are given out, and again by `refresh`. Callers that
-nobody gave keys to are refused: a client that fell back to somebody's environment must not pass for a role.
+SQS, EC2 (but for its images) and the price list are the control plane's once it is `carrying` the stack; all others,
+and these before that, are moto's. A role's policies are read from moto's IAM when keys are given out, and again by
+`refresh`. Callers that nobody gave keys to are refused: a client that fell back to somebody's environment must not pass
+for a role.
 
 Loopback stands for TLS (`aws:SecureTransport` is true).
 """
@@ -38,6 +39,8 @@ from support.iam.sqs import queue_of, sqs_needs
 LARGEST = 1 << 30
 PERSON = "arn:aws:iam::123456789012:user/person"
 EVERYTHING = Policy("person", {"Statement": [{"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": "*"}]})
+# Of EC2, what only moto has: a stack's update asks about its image again.
+IMAGES = {"DescribeImages", "DescribeInstanceTypes"}
 # Of one connection, not of the message; and what the server here sets by itself.
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server", "expect"}
 
@@ -240,7 +243,7 @@ class Front:
         )
 
     async def _forward(self, request: web.Request, call: Call, principal: Principal) -> web.StreamResponse:
-        ours = self.carrying and call.service in ("sqs", "ec2", "pricing")
+        ours = self.carrying and call.service in ("sqs", "ec2", "pricing") and call.action not in IMAGES
         target = URL((self._plane.endpoint if ours else self._moto) + request.raw_path, encoded=True)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP | {"host"}}
         # EC2's and SQS's calls carry their own content type; a default one would be taken for a form.
