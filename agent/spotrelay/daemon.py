@@ -22,12 +22,11 @@ import asyncio
 import os
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -37,6 +36,7 @@ from spotrelay.aws.queue import SqsQueue
 from spotrelay.aws.store import open_store
 from spotrelay.core import keys, records, spec
 from spotrelay.core.errors import AlreadyExists, NotFound, RunOver, SpecError, SpotrelayError, Unassigned
+from spotrelay.leave import leave
 from spotrelay.logs import configure
 from spotrelay.patience import patiently
 from spotrelay.ports import Identity, Store
@@ -188,7 +188,7 @@ async def serve(settings: Settings) -> Ending:
         return await relay.run()
 
 
-def main() -> None:
+def main() -> NoReturn:
     settings = Settings.of(os.environ)
     configure()
     if settings.endpoint is not None:
@@ -201,11 +201,11 @@ def main() -> None:
         ending = Ending(error if isinstance(error, SpotrelayError) else SpotrelayError(repr(error)))
     if ending.keep_alive:
         log.warning("instance.kept", why="instance.keep_alive is set")
-        return
+        leave(0)
     log.info("instance.ending", command=settings.poweroff)
     if settings.poweroff:
         os.execvp(settings.poweroff[0], settings.poweroff)  # noqa: S606 - the operator's command, not a shell's
-    sys.exit(ending.refusal.exit_code if ending.refusal else 0)
+    leave(ending.refusal.exit_code if ending.refusal else 0)
 
 
 def _stand_in(settings: Settings) -> None:

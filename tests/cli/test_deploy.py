@@ -34,10 +34,9 @@ def spotrelay(front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["spotrelay", *words])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            entry.main()
+        code = entry.run()
         printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out, printed.err
+        return code, printed.out, printed.err
 
     return run
 

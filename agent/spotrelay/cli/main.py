@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,6 +16,7 @@ from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.core.errors import SpotrelayError
+from spotrelay.leave import leave
 
 INTERRUPTED = 130  # a shell's number for Ctrl-C
 
@@ -45,17 +47,27 @@ def options(
     """A run outlives the spot instance it runs on."""
 
 
-def main() -> None:
+def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # A file name may be any bytes, a terminal any encoding: neither is a reason not to say the rest.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    leave(run())
+
+
+def run() -> int:
+    """The command line's words; its exit code."""
     try:
         app()
     except SpotrelayError as error:
         if "--debug" in sys.argv:
-            raise
-        Console(stderr=True).print(f"spotrelay: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+            traceback.print_exc()
+        else:
+            said = f"spotrelay: {error}"
+            Console(stderr=True).print(said, style="red", highlight=False, markup=False, soft_wrap=True)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
+    except SystemExit as end:  # typer's way to end, always with a number
+        return end.code if isinstance(end.code, int) else 0
+    return 0
