@@ -50,6 +50,15 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.terminate()
 
 
+@pytest.fixture(scope="session")
+def bench() -> Iterator[str]:
+    """The server that scripts/bench measures against: what is fast there must be right here."""
+    from bench.site import served
+
+    with served() as site:
+        yield _with_bucket(site.endpoint)
+
+
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -66,7 +75,7 @@ def _with_bucket(endpoint: str) -> str:
     return endpoint
 
 
-@pytest.fixture(params=["memory", "folder", "moto", "rclone"])
+@pytest.fixture(params=["memory", "folder", "moto", "rclone", "bench"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Store]:

@@ -1,0 +1,1 @@
+"""The bench: us and our peers, one workload after the other, against one S3 in memory."""

@@ -1,0 +1,82 @@
+"""The server in a process of its own, so that its seconds are nobody else's, and what the bench asks of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlencode
+
+BUCKET = "bench"
+
+
+class Site:
+    def __init__(self, port: int) -> None:
+        self.port, self.endpoint = port, f"http://127.0.0.1:{port}"
+        self._mischief: dict[str, float] = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's, with the server as all of AWS, and nothing of the person's own settings."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RCLONE_", "RESTIC_"))}
+        return inherited | {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "bench",
+            "AWS_SECRET_ACCESS_KEY": "bench-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+        }
+
+    def counts(self) -> dict[str, float]:
+        """Since the last time: requests by method, `bytes_in`, `bytes_out`, `connections`, `refused`, `cut`."""
+        return cast(dict[str, float], self._ask("GET", "/_counts"))
+
+    def clear(self, bucket: str = BUCKET) -> None:
+        """One empty bucket, and what has happened so far is forgotten."""
+        self._ask("POST", "/_clear")
+        self._ask("PUT", f"/{bucket}")
+        self.counts()
+
+    def fork(self, source: str, target: str) -> None:
+        self._ask("POST", "/_fork", {"from": source, "to": target})
+
+    def hashes(self, bucket: str = BUCKET) -> dict[str, str]:
+        return cast(dict[str, str], self._ask("GET", "/_hashes", {"bucket": bucket}))
+
+    def behave(self, **mischief: float) -> None:
+        """Slow or wrong in these ways and no other: see s3.mischief."""
+        self._ask("POST", "/_mischief", body=json.dumps(mischief).encode())
+
+    def _ask(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> Any:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=600)
+        try:
+            connection.request(method, f"{path}?{urlencode(query)}" if query else path, body)
+            answer = connection.getresponse()
+            said = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise RuntimeError(f"{method} {path}: {answer.status} {said!r}")
+        return json.loads(said) if said else None
+
+
+@contextmanager
+def served(peers: Path = Path(sys.prefix)) -> Iterator[Site]:
+    """`peers`: an environment whose Python may have uvloop."""
+    python = peers / "bin" / "python"
+    command = [python if python.exists() else sys.executable, "-m", f"{__package__}.s3"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield Site(int(server.stdout.readline()))
+        finally:
+            server.kill()

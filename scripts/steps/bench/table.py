@@ -1,0 +1,87 @@
+"""Samples become rows: medians, and how they stand to the best peer and to the limit."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .measure import Measured
+
+OURS, LIMIT = "spotrelay", "the limit"
+METHODS = ("GET", "PUT", "POST", "HEAD", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """`wrong`: why it does not count, in words."""
+
+    row: str
+    who: str
+    measured: Measured
+    counts: dict[str, float] = field(default_factory=dict)
+    wrong: Sequence[str] = ()
+
+    @property
+    def requests(self) -> int:
+        return int(sum(self.counts.get(method, 0) for method in METHODS))
+
+
+def rows(samples: Iterable[Sample]) -> list[dict[str, Any]]:
+    """One for each row and contender, in the order of their first sample."""
+    groups: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.row, sample.who), []).append(sample)
+    found = [_row(row, who, group) for (row, who), group in groups.items()]
+    for each in found:
+        beside = [other for other in found if other["row"] == each["row"] and not other["wrong"]]
+        peers = [other for other in beside if other["who"] not in (OURS, LIMIT)]
+        limit = [other for other in beside if other["who"] == LIMIT]
+        for what in ("wall", "cpu"):
+            each[f"{what}_to_best_peer"] = _ratio(each, peers, f"{what}_s")
+            each[f"{what}_to_limit"] = _ratio(each, limit, f"{what}_s")
+    return found
+
+
+def _row(row: str, who: str, samples: Sequence[Sample]) -> dict[str, Any]:
+    def median(value: Callable[[Sample], float]) -> float:
+        return statistics.median(value(sample) for sample in samples)
+
+    return {
+        "row": row,
+        "who": who,
+        "runs": len(samples),
+        "wall_s": median(lambda s: s.measured.wall_s),
+        "cpu_s": median(lambda s: s.measured.cpu_s),
+        "peak_rss": median(lambda s: s.measured.peak_rss),
+        "requests": median(lambda s: s.requests),
+        "bytes_in": median(lambda s: s.counts.get("bytes_in", 0)),
+        "bytes_out": median(lambda s: s.counts.get("bytes_out", 0)),
+        "wrong": [words for sample in samples for words in sample.wrong],
+    }
+
+
+def _ratio(one: dict[str, Any], others: Sequence[dict[str, Any]], what: str) -> float | None:
+    """To the best of the others, by the same measure. The best peer in wall time may be another than in CPU time."""
+    best = min((other[what] for other in others), default=0)
+    return one[what] / best if best else None
+
+
+def show(found: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "| row | who | n | wall s | CPU s | peak MB | requests | wall, best peer | CPU, best peer | wall, limit |  |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for each in found:
+        ratios = (each["wall_to_best_peer"], each["cpu_to_best_peer"], each["wall_to_limit"])
+        lines.append(
+            f"| {each['row']} | {each['who']} | {each['runs']} | {each['wall_s']:.2f} | {each['cpu_s']:.2f} "
+            f"| {each['peak_rss'] / 1e6:.0f} | {each['requests']:,.0f} | {' | '.join(map(_times, ratios))} "
+            f"| {'equal' if not each['wrong'] else 'WRONG: ' + each['wrong'][0].replace(chr(10), ' ')} |"
+        )
+    return "\n".join(lines)
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f} ×"
