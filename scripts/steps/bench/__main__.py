@@ -3,93 +3,132 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import workloads
-from .contenders import Contender, contenders
+from .again import saved_again
+from .beside import slowed
+from .contenders import Contender, Leanest, Ours
+from .ending import last_checkpoint
+from .faults import unwell
+from .footprint import footprint
 from .moves import moved
+from .peers import peers
+from .plan import Bench
+from .sample import Sample
 from .site import Site, served
-from .table import Sample, rows, show
+from .table import rows, show
+from .unchanged import nothing_changed
 
-MOVES = {"A": workloads.large, "B": workloads.small}
-ROWS = ("A", "B", "D")
-# Of S3: 100 to 200 ms a small request, about 5 Gbit/s a connection.
+Row = Callable[[Bench, Path], Iterator[Sample]]
+ROWS: dict[str, Row] = {
+    "A": lambda bench, tree: moved("A", bench, workloads.large(tree, bench.sizes)),
+    "B": lambda bench, tree: moved("B", bench, workloads.small(tree, bench.sizes)),
+    "C": saved_again,
+    "E": nothing_changed,
+    "F": slowed,
+    "G": last_checkpoint,
+    "agent": footprint,
+    "faults": unwell,
+}
+NAMES = ("A", "B", "C", "D", "E", "F", "G", "agent")
+# Of S3: 100 to 200 ms a small request, about 5 Gbit/s a connection. Then a line needs more of them.
 FAR = {"latency_s": 0.1, "rate": 5e9 / 8}
+FAR_CONNECTIONS = 32
+QUICK_ENTRIES = 100_000
 
 
 def main() -> None:
     options = parsed()
-    available = [each for each in contenders(options.peers) if _takes_part(each, options)]
-    sizes = workloads.Sizes().smaller(options.smaller)
-    needed = 8 * (sizes.large_files * sizes.large_bytes + sizes.small_files * (16 << 10)) // 2
-    with workloads.room(needed) as (folder, where), served(options.peers) as site:
+    sizes = options.sizes
+    with workloads.room(_needed(options)) as (folder, where), served(options.peers) as site:
         say(f"trees are {where}")
         site.behave(**(FAR if options.latency else {}))
-        samples = measured(options, site, folder, sizes, available)
+        takes_part = [each for each in peers(options.peers, folder) if _takes_part(each, site, options.only)]
+        limit = Leanest(FAR_CONNECTIONS) if options.latency else Leanest()
+        bench = Bench(site, folder, sizes, options.runs, Ours(), limit, takes_part)
+        samples = list(measured(bench, options.rows))
     found = rows(samples)
-    print(json.dumps(document(options, where, found), indent=1) if options.json else show(found))
+    document = {"version": 1, "machine": _machine(options, where), "rows": found}
+    print(json.dumps(document, indent=1) if options.json else show(found))
     if any(row["wrong"] for row in found):
         sys.exit("Something came back other than it was sent, or did not come back")
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="How fast it is, beside its peers.")
-    parser.add_argument("--rows", default=",".join(ROWS), type=lambda text: text.split(","), help="A,B,D")
+    listed = lambda text: text.split(",")  # noqa: E731
+    parser.add_argument("--rows", default=",".join(NAMES), type=listed, help=",".join([*NAMES, "faults"]))
     parser.add_argument("--runs", type=int, help="of each contender; default 5, with --quick 2")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="these contenders: s5cmd,rclone; and us")
-    parser.add_argument("--quick", action="store_true", help="a quarter of everything, in a few minutes")
+    parser.add_argument("--only", type=listed, help="these peers: s5cmd,rclone")
+    parser.add_argument("--quick", action="store_true", help="a quarter of everything, in some minutes")
+    parser.add_argument("--faults", action="store_true", help="a store that is not well, too")
     parser.add_argument("--latency", action="store_true", help="100 ms a request, 5 Gbit/s a connection: as S3")
     parser.add_argument("--json", action="store_true", help="for machines")
-    parser.add_argument("--smaller", type=int, help="divide every size by this")
-    parser.add_argument(
-        "--peers", type=lambda text: Path(text).absolute(), default=Path(sys.prefix), help=argparse.SUPPRESS
-    )
+    parser.add_argument("--smaller", type=int, metavar="N", help="divide all sizes by N")
+    parser.add_argument("--entries", type=int, metavar="N", help="of row E")
+    parser.add_argument("--peers", type=lambda text: Path(text).absolute(), default=sys.prefix, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.runs = options.runs or (2 if options.quick else 5)
-    options.smaller = options.smaller or (4 if options.quick else 1)
+    options.sizes = workloads.Sizes().smaller(options.smaller or (4 if options.quick else 1))
+    if entries := options.entries or (options.quick and QUICK_ENTRIES):
+        options.sizes = dataclasses.replace(options.sizes, entries=entries)
+    options.rows += ["faults"] * options.faults
+    if unknown := set(options.rows) - {*NAMES, "faults"}:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
     return options
 
 
-def _takes_part(contender: Contender, options: argparse.Namespace) -> bool:
-    if options.only and contender.name not in ("spotrelay", "the limit", *options.only):
+def _takes_part(peer: Contender, site: Site, only: Sequence[str] | None) -> bool:
+    if only is not None and peer.name not in only:
         return False
-    if missing := contender.missing():
+    if missing := peer.missing(site):
         say(f"{missing}: left out")
     return not missing
 
 
-def measured(
-    options: argparse.Namespace, site: Site, folder: Path, sizes: workloads.Sizes, available: list[Contender]
-) -> list[Sample]:
-    found: list[Sample] = []
-    for name, build in MOVES.items():
-        if {name, "D"} & set(options.rows):
-            tree = build(folder / name, sizes)
-            for sample in moved(name, site, tree, available, options.runs):
-                tell(sample)
-                found.append(sample)
-            shutil.rmtree(tree)
-    return [sample for sample in found if _asked(sample.row, options.rows)]
+def measured(bench: Bench, wanted: Sequence[str]) -> Iterator[Sample]:
+    for name, row in ROWS.items():
+        if name not in wanted and not (name in ("A", "B") and "D" in wanted):
+            continue
+        tree = bench.folder / name
+        for sample in row(bench, tree):
+            say(str(sample))
+            if ("D" if sample.row.endswith(" down") else name) in wanted:
+                yield sample
+        shutil.rmtree(tree, ignore_errors=True)
 
 
-def _asked(row: str, wanted: list[str]) -> bool:
-    name, _, direction = row.partition(" ")
-    return "D" in wanted if direction == "down" else name in wanted
+def _needed(options: argparse.Namespace) -> int:
+    """At once, in the trees and in the server."""
+    sizes: workloads.Sizes = options.sizes
+    both = sizes.large_files * sizes.large_bytes + sizes.small_files * (20 << 10)
+    needed = {
+        "A": 3 * both,  # the tree, what is stored, what came back
+        "B": 3 * both,
+        "C": 5 * both,  # two layouts of the unchanged tree besides
+        "D": 3 * both,
+        "E": sizes.entries * (6 << 10),  # a page and an inode each
+        "F": 2 * sizes.beside_bytes,
+        "G": 4 * sizes.checkpoint_bytes,
+    }
+    return max(needed.get(row, both) for row in options.rows)
 
 
-def document(options: argparse.Namespace, where: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    machine = {"cores": os.cpu_count(), "trees": where, "latency": options.latency, "smaller": options.smaller}
-    return {"version": 1, "machine": machine, "rows": found}
-
-
-def tell(sample: Sample) -> None:
-    spent = sample.measured
-    say(f"{sample.row:10} {sample.who:12} {spent.wall_s:7.2f} s {spent.cpu_s:7.2f} CPU s {' '.join(sample.wrong)}")
+def _machine(options: argparse.Namespace, where: str) -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "trees": where,
+        "latency": options.latency,
+        "sizes": dataclasses.asdict(options.sizes),
+    }
 
 
 def say(words: str) -> None:

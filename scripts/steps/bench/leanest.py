@@ -1,11 +1,13 @@
 """The limit: read, hash and send the same bytes, and back, by the leanest program for the purpose.
 
-    python -m bench.leanest up PORT BUCKET DIRECTORY
-    python -m bench.leanest down PORT BUCKET DIRECTORY
+    python -m bench.leanest up PORT BUCKET CONNECTIONS DIRECTORY
+    python -m bench.leanest down PORT BUCKET CONNECTIONS DIRECTORY
+python -m bench.leanest wire PORT BUCKET CONNECTIONS BYTES     the sending alone; prints its seconds
 
-Pieces of 16 MiB of all files one after the other, four connections with a thread and a buffer each: preadv into the
-buffer, BLAKE3, PUT, and the reverse. No signature, no manifest that could be trusted (names and sizes, as JSON), no
-retry, no check of anything but the hashes. What a real program takes longer is the price of being one.
+Pieces of 16 MiB of all files one after the other, connections with a thread and a buffer each: preadv into the buffer,
+BLAKE3, PUT, and the reverse, 1 MiB at a time into files that have their size already. No signature, no manifest that
+could be trusted (names and sizes, as JSON), no retry, no check of anything but the hashes. What a real program takes
+longer is the price of being one.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 
 from blake3 import blake3
 
 PIECE = 16 << 20
-CONNECTIONS = 4
+# Small enough to be still in the cache when it is hashed and written.
+CHUNK = 1 << 20
 INDEX = "index"
 
 Span = tuple[str, int, int]  # a file, from where, how much
@@ -41,15 +45,18 @@ class Wire:
         self._socket.sendall(data)
         self._head()
 
-    def get_into(self, key: str, buffer: memoryview) -> memoryview:
-        """What the object holds."""
+    def get(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
+        """What the object holds, a bufferful at a time."""
         self._ask("GET", key, 0)
-        size, first = self._head()
+        left, first = self._head()
         buffer[: len(first)] = first
         got = len(first)
-        while got < size:
-            got += self._socket.recv_into(buffer[got:size])
-        return buffer[:size]
+        while left:
+            wanted = min(left, len(buffer))
+            while got < wanted:
+                got += self._socket.recv_into(buffer[got:wanted])
+            yield buffer[:wanted]
+            left, got = left - wanted, 0
 
     def _ask(self, method: str, key: str, size: int) -> None:
         head = f"{method} /{self._bucket}/{key} HTTP/1.1\r\nHost: s3\r\nContent-Length: {size}\r\n\r\n"
@@ -66,55 +73,83 @@ class Wire:
         return int(size), rest
 
 
-def up(port: int, bucket: str, directory: Path) -> None:
-    pieces = list(cut(sizes(directory)))
+class Job:
+    def __init__(self, port: int, bucket: str, connections: int) -> None:
+        self._port, self._bucket, self._connections = port, bucket, connections
+
+    def connect(self) -> Wire:
+        return Wire(self._port, self._bucket)
+
+    def do_all(self, act: Callable[[int, Wire, memoryview], None], count: int) -> None:
+        numbers = iter(range(count))  # next() is atomic
+
+        def work() -> None:
+            wire, buffer = self.connect(), memoryview(bytearray(PIECE))
+            for number in numbers:
+                act(number, wire, buffer)
+
+        with ThreadPoolExecutor(self._connections) as threads:
+            for done in [threads.submit(work) for _ in range(self._connections)]:
+                done.result()
+
+
+def up(job: Job, directory: Path) -> None:
+    files = list(sizes(directory))
+    pieces = list(cut(files))
     hashes = [""] * len(pieces)
 
     def send(number: int, wire: Wire, buffer: memoryview) -> None:
         at = 0
         for name, offset, length in pieces[number]:
-            file = os.open(directory / name, os.O_RDONLY)
-            at += os.preadv(file, [buffer[at : at + length]], offset)
-            os.close(file)
+            with opened(directory / name, os.O_RDONLY) as file:
+                at += os.preadv(file, [buffer[at : at + length]], offset)
         hashes[number] = blake3(buffer[:at]).hexdigest()
         wire.put(f"{number}", buffer[:at])
 
-    on_all(send, len(pieces), port, bucket)
-    index = json.dumps({"pieces": pieces, "hashes": hashes}).encode()
-    Wire(port, bucket).put(INDEX, memoryview(index))
+    job.do_all(send, len(pieces))
+    index = json.dumps({"files": files, "hashes": hashes}).encode()
+    job.connect().put(INDEX, memoryview(index))
 
 
-def down(port: int, bucket: str, directory: Path) -> None:
-    index = json.loads(bytes(Wire(port, bucket).get_into(INDEX, memoryview(bytearray(64 << 20)))))
-    pieces: list[list[Span]] = index["pieces"]
-    for folder in {directory / name for piece in pieces for name, _, _ in piece}:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+def down(job: Job, directory: Path) -> None:
+    index = json.loads(b"".join(map(bytes, job.connect().get(INDEX, memoryview(bytearray(CHUNK))))))
+    pieces = list(cut(index["files"]))
+    for folder in {(directory / name).parent for name, _ in index["files"]}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, size in index["files"]:
+        with opened(directory / name, os.O_WRONLY | os.O_CREAT) as file:
+            os.ftruncate(file, size)
 
     def fetch(number: int, wire: Wire, buffer: memoryview) -> None:
-        data, at = wire.get_into(f"{number}", buffer), 0
-        assert blake3(data).hexdigest() == index["hashes"][number]
-        for name, offset, length in pieces[number]:
-            file = os.open(directory / name, os.O_WRONLY | os.O_CREAT)
-            os.pwrite(file, data[at : at + length], offset)
-            os.close(file)
-            at += length
+        digest, spans = blake3(), iter(pieces[number])
+        name, offset, left = next(spans)
+        for chunk in wire.get(f"{number}", buffer[:CHUNK]):
+            digest.update(chunk)
+            data = chunk
+            while data:
+                with opened(directory / name, os.O_WRONLY) as file:
+                    done = os.pwrite(file, data[:left], offset)
+                data, offset, left = data[done:], offset + done, left - done
+                if not left:
+                    name, offset, left = next(spans, ("", 0, 0))
+        assert digest.hexdigest() == index["hashes"][number]
 
-    on_all(fetch, len(pieces), port, bucket)
+    job.do_all(fetch, len(pieces))
 
 
-def on_all(act: object, count: int, port: int, bucket: str) -> None:
-    numbers = SimpleQueue[int]()
-    for number in range(count):
-        numbers.put(number)
+def wire(job: Job, size: int) -> None:
+    began = time.monotonic()
+    job.do_all(lambda number, wire, buffer: wire.put(f"{number}", buffer), size // PIECE)
+    print(time.monotonic() - began)
 
-    def work() -> None:
-        wire, buffer = Wire(port, bucket), memoryview(bytearray(PIECE))
-        while not numbers.empty():
-            act(numbers.get(), wire, buffer)  # type: ignore[operator]
 
-    with ThreadPoolExecutor(CONNECTIONS) as threads:
-        for done in [threads.submit(work) for _ in range(CONNECTIONS)]:
-            done.result()
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    file = os.open(path, flags)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def sizes(directory: Path) -> Iterator[tuple[str, int]]:
@@ -124,7 +159,7 @@ def sizes(directory: Path) -> Iterator[tuple[str, int]]:
             yield os.path.relpath(path, directory), os.stat(path).st_size  # noqa: PTH116
 
 
-def cut(files: Iterator[tuple[str, int]]) -> Iterator[list[Span]]:
+def cut(files: Iterable[tuple[str, int]]) -> Iterator[list[Span]]:
     piece: list[Span] = []
     left = PIECE
     for name, size in files:
@@ -142,8 +177,15 @@ def cut(files: Iterator[tuple[str, int]]) -> Iterator[list[Span]]:
 
 
 def main() -> None:
-    action, port, bucket, directory = sys.argv[1:]
-    {"up": up, "down": down}[action](int(port), bucket, Path(directory))
+    action, port, bucket, connections, what = sys.argv[1:]
+    job = Job(int(port), bucket, int(connections))
+    match action:
+        case "up":
+            up(job, Path(what))
+        case "down":
+            down(job, Path(what))
+        case "wire":
+            wire(job, int(what))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Memory:
         self.peak = 0
 
     def sample(self, root: int) -> None:
-        found = [_memory(pid) for pid in tree(root)]
+        found = [resident(pid) for pid in tree(root)]
         self.peak = max(self.peak, sum(now for now, _ in found), *(most for _, most in found), 0)
 
 
@@ -97,7 +97,7 @@ def tree(root: int) -> Iterator[int]:
                 yield from tree(int(child))
 
 
-def _memory(pid: int) -> tuple[int, int]:
+def resident(pid: int) -> tuple[int, int]:
     """Resident bytes now, and at most so far."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()

@@ -1,64 +1,62 @@
 """Rows A, B and D: a whole tree up, and down again into an empty directory.
 
-Every upload is followed by the download that proves it, whether or not that is a row that was asked for. Contenders
-take turns, and each round begins with another one: what the machine does meanwhile, it does to all.
+Every upload is followed by the download that proves it, whether or not that is a row that was asked for.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .compare import differences
 from .contenders import Contender
-from .measure import Measured, measure
-from .site import Site
-from .table import Sample
+from .measure import Measured
+from .plan import Bench
+from .sample import Role, Sample
 
-# A peer that takes so many times as long as the fastest so far has shown what there is to see: it is not asked again.
+# A peer that takes so many times as long as the fastest of them has shown what there is to see: it is not asked again.
 HOPELESS = 10
 
 
-def moved(name: str, site: Site, tree: Path, contenders: Sequence[Contender], runs: int) -> Iterator[Sample]:
+def moved(name: str, bench: Bench, tree: Path) -> Iterator[Sample]:
     """Samples of the rows `NAME up` and `NAME down`."""
-    walls: dict[str, float] = {}
-    for number in range(runs):
-        for contender in rotated(contenders, number):
-            if contender.name in walls and walls[contender.name] > HOPELESS * min(walls.values()):
+    peers: dict[str, float] = {}
+    for number in range(bench.runs):
+        for contender in bench.turns(number):
+            if contender.name in peers and peers[contender.name] > HOPELESS * min(peers.values()):
                 continue
-            samples = list(_there_and_back(name, site, tree, contender))
-            walls[contender.name] = min(samples[0].measured.wall_s, walls.get(contender.name, float("inf")))
-            yield from samples
+            for sample in _there_and_back(name, bench, tree, contender):
+                if contender.role is Role.PEER:
+                    peers.setdefault(contender.name, sample.measured.wall_s)
+                yield sample
 
 
-def rotated(contenders: Sequence[Contender], by: int) -> list[Contender]:
-    by %= len(contenders)
-    return [*contenders[by:], *contenders[:by]]
-
-
-def _there_and_back(name: str, site: Site, tree: Path, contender: Contender) -> Iterator[Sample]:
-    site.clear()
-    environment = contender.environment(site)
-    for command in contender.prepare(site):
-        prepared = measure([str(word) for word in command], environment)
-        if prepared.failed:
-            raise RuntimeError(f"{contender.name}: {prepared.said}")
-    site.counts()
-    up = measure([str(word) for word in contender.up(site, tree)], environment, cwd=tree)
-    yield _sample(f"{name} up", contender, up, site)
+def _there_and_back(name: str, bench: Bench, tree: Path, contender: Contender) -> Iterator[Sample]:
+    bench.prepare(contender)
+    up = bench.run(contender, contender.up(bench.site, tree), tree)
+    yield _sample(f"{name} up", contender, up, bench)
     if up.failed:
         return
-    back = tree.parent / "back"
-    back.mkdir()
-    try:
-        down = measure([str(word) for word in contender.down(site, back)], environment, cwd=back)
+    with empty(bench.folder / "back") as back:
+        down = bench.run(contender, contender.down(bench.site, back), back)
         wrong = [] if down.failed else differences(tree, back, faithful=contender.faithful)
-        yield _sample(f"{name} down", contender, down, site, wrong)
-    finally:
-        shutil.rmtree(back)
+        yield _sample(f"{name} down", contender, down, bench, wrong)
 
 
-def _sample(row: str, contender: Contender, measured: Measured, site: Site, wrong: Sequence[str] = ()) -> Sample:
+def _sample(row: str, contender: Contender, measured: Measured, bench: Bench, wrong: Sequence[str] = ()) -> Sample:
     problems = [measured.said.strip()[-500:]] if measured.failed else list(wrong)
-    return Sample(row, contender.name, measured, site.counts(), problems)
+    ours = contender.role is Role.OURS and not measured.failed
+    figures = json.loads(measured.said) if ours else {}
+    return Sample(row, contender.name, contender.role, measured, bench.site.counts(), figures, problems)
+
+
+@contextmanager
+def empty(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

@@ -17,9 +17,11 @@ BUCKET = "bench"
 
 
 class Site:
-    def __init__(self, port: int) -> None:
+    """`at_80`: the same server for who cannot name a port; empty where nobody may listen there."""
+
+    def __init__(self, port: int, address: str = "") -> None:
         self.port, self.endpoint = port, f"http://127.0.0.1:{port}"
-        self._mischief: dict[str, float] = {}
+        self.at_80 = address and f"http://{address}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -40,10 +42,14 @@ class Site:
         return cast(dict[str, float], self._ask("GET", "/_counts"))
 
     def clear(self, bucket: str = BUCKET) -> None:
-        """One empty bucket, and what has happened so far is forgotten."""
+        """One empty bucket and no other, and what has happened so far is forgotten."""
         self._ask("POST", "/_clear")
-        self._ask("PUT", f"/{bucket}")
+        self.empty(bucket)
         self.counts()
+
+    def empty(self, bucket: str = BUCKET) -> None:
+        """That bucket; the others stay."""
+        self._ask("POST", "/_empty", {"bucket": bucket})
 
     def fork(self, source: str, target: str) -> None:
         self._ask("POST", "/_fork", {"from": source, "to": target})
@@ -77,6 +83,7 @@ def served(peers: Path = Path(sys.prefix)) -> Iterator[Site]:
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
-            yield Site(int(server.stdout.readline()))
+            port, _, address = server.stdout.readline().strip().partition(" ")
+            yield Site(int(port), address)
         finally:
             server.kill()

@@ -4,28 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from .measure import Measured
-
-OURS, LIMIT = "spotrelay", "the limit"
-METHODS = ("GET", "PUT", "POST", "HEAD", "DELETE")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """`wrong`: why it does not count, in words."""
-
-    row: str
-    who: str
-    measured: Measured
-    counts: dict[str, float] = field(default_factory=dict)
-    wrong: Sequence[str] = ()
-
-    @property
-    def requests(self) -> int:
-        return int(sum(self.counts.get(method, 0) for method in METHODS))
+from .sample import Role, Sample
 
 
 def rows(samples: Iterable[Sample]) -> list[dict[str, Any]]:
@@ -36,8 +17,8 @@ def rows(samples: Iterable[Sample]) -> list[dict[str, Any]]:
     found = [_row(row, who, group) for (row, who), group in groups.items()]
     for each in found:
         beside = [other for other in found if other["row"] == each["row"] and not other["wrong"]]
-        peers = [other for other in beside if other["who"] not in (OURS, LIMIT)]
-        limit = [other for other in beside if other["who"] == LIMIT]
+        peers = [other for other in beside if other["role"] == Role.PEER.value]
+        limit = [other for other in beside if other["role"] == Role.LIMIT.value]
         for what in ("wall", "cpu"):
             each[f"{what}_to_best_peer"] = _ratio(each, peers, f"{what}_s")
             each[f"{what}_to_limit"] = _ratio(each, limit, f"{what}_s")
@@ -51,6 +32,7 @@ def _row(row: str, who: str, samples: Sequence[Sample]) -> dict[str, Any]:
     return {
         "row": row,
         "who": who,
+        "role": samples[0].role.value,
         "runs": len(samples),
         "wall_s": median(lambda s: s.measured.wall_s),
         "cpu_s": median(lambda s: s.measured.cpu_s),
@@ -58,6 +40,8 @@ def _row(row: str, who: str, samples: Sequence[Sample]) -> dict[str, Any]:
         "requests": median(lambda s: s.requests),
         "bytes_in": median(lambda s: s.counts.get("bytes_in", 0)),
         "bytes_out": median(lambda s: s.counts.get("bytes_out", 0)),
+        "figures": {name: median(lambda s, name=name: s.figures[name]) for name in samples[0].figures},  # type: ignore[misc]
+        "notes": sorted({sample.note for sample in samples if sample.note}),
         "wrong": [words for sample in samples for words in sample.wrong],
     }
 
@@ -78,9 +62,16 @@ def show(found: Sequence[dict[str, Any]]) -> str:
         lines.append(
             f"| {each['row']} | {each['who']} | {each['runs']} | {each['wall_s']:.2f} | {each['cpu_s']:.2f} "
             f"| {each['peak_rss'] / 1e6:.0f} | {each['requests']:,.0f} | {' | '.join(map(_times, ratios))} "
-            f"| {'equal' if not each['wrong'] else 'WRONG: ' + each['wrong'][0].replace(chr(10), ' ')} |"
+            f"| {_words(each)} |"
         )
     return "\n".join(lines)
+
+
+def _words(each: dict[str, Any]) -> str:
+    if each["wrong"]:
+        return f"WRONG: {' '.join(each['wrong'][0].split())[:200]}"
+    figures = [f"{name} {value:,.3g}" for name, value in each["figures"].items()]
+    return ", ".join([*figures, *each["notes"]])
 
 
 def _times(ratio: float | None) -> str:

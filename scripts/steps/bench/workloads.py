@@ -3,8 +3,8 @@
     A  three files of 512 MiB that nothing compresses: bytes
     B  20,000 files of 1 to 32 KiB, half of each text, in 200 directories: names
 
-Made from a seed, so that two runs move the same. In memory (tmpfs) where there is room, as a checkpoint that was just
-written is read from the page cache; no disk is measured.
+What other rows need, they make themselves. Made from a seed, so that two runs move the same. In memory (tmpfs) where
+there is room, as a checkpoint that was just written is read from the page cache; no disk is measured.
 """
 
 from __future__ import annotations
@@ -24,15 +24,25 @@ VOCABULARY = 1000
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of a full run. `smaller` divides all by the same number, for a test of the bench itself."""
+    """Of a full run. `smaller` divides all by the same number."""
 
     large_files: int = 3
     large_bytes: int = 512 * MIB
     small_files: int = 20_000
     folders: int = 200
+    entries: int = 1_000_000
+    beside_bytes: int = 10 << 30
+    checkpoint_bytes: int = 2 << 30
 
     def smaller(self, by: int) -> Sizes:
-        return Sizes(self.large_files, self.large_bytes // by, self.small_files // by, max(1, self.folders // by))
+        return Sizes(
+            large_bytes=self.large_bytes // by,
+            small_files=self.small_files // by,
+            folders=max(1, self.folders // by),
+            entries=self.entries // by,
+            beside_bytes=self.beside_bytes // by,
+            checkpoint_bytes=self.checkpoint_bytes // by,
+        )
 
 
 def large(folder: Path, sizes: Sizes, seed: int = 1) -> Path:
@@ -87,7 +97,7 @@ def room(needed: int) -> Iterator[tuple[Path, str]]:
 def _place(needed: int) -> tuple[str | None, str]:
     for mount in ("/dev/shm", *_memory_mounts()):
         with_room = os.access(mount, os.W_OK) and shutil.disk_usage(mount).free > needed
-        if with_room and _free_memory() > needed:
+        if with_room and free_memory() > needed:
             return mount, f"in memory ({mount})"
     return None, f"on disk ({tempfile.gettempdir()}): no tmpfs with {needed >> 20} MiB to spare"
 
@@ -97,6 +107,6 @@ def _memory_mounts() -> list[str]:
     return [fields[1] for fields in mounts if fields[2] == "tmpfs" and not fields[1].startswith(("/run", "/sys"))]
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))

@@ -2,6 +2,7 @@
 
 GET  /_counts            what happened since the last time, and starts again from zero
 POST /_clear             no buckets
+POST /_empty?bucket=a    bucket a is there and empty
 POST /_fork?from=a&to=b  bucket b holds what a does; the bytes are shared
 POST /_mischief          a JSON object of Mischief's fields; what it does not name is off
 GET  /_hashes?bucket=a   {key: BLAKE2b of its bytes}
@@ -13,6 +14,8 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 from .messages import Answer, Request, refusal
 from .mischief import Mischief
@@ -26,34 +29,33 @@ class Control:
         self.counts = Counter[str]()
 
     def answer(self, request: Request) -> Answer:
-        query = request.query
-        match request.place[0]:
+        asked = self._asked(request.place[0], request.query, request.body)
+        return refusal(404, "NoSuchControl") if asked is None else Answer(body=json.dumps(asked).encode())
+
+    def _asked(self, what: str, query: dict[str, str], body: memoryview) -> dict[str, Any] | None:
+        buckets, told = self._storage.buckets, dict[str, Any]()
+        match what:
             case "_counts":
                 told = {**self.counts, "cpu_s": sum(os.times()[:2])}
                 self.counts.clear()
-                return _json(told)
             case "_clear":
-                self._storage.buckets.clear()
+                buckets.clear()
                 self._storage.uploads.clear()
-                return _json({})
+            case "_empty":
+                buckets[query["bucket"]] = Bucket()
             case "_fork":
-                self._storage.buckets[query["to"]] = Bucket(dict(self._storage.buckets[query["from"]].objects))
-                return _json({})
+                buckets[query["to"]] = Bucket(dict(buckets[query["from"]].objects))
             case "_mischief":
-                self.mischief = Mischief(**json.loads(bytes(request.body)))
-                return _json({})
+                self.mischief = Mischief(**json.loads(bytes(body)))
             case "_hashes":
-                objects = self._storage.buckets[query["bucket"]].objects
-                return _json({key: _hash(found.parts) for key, found in objects.items()})
-        return refusal(404, "NoSuchControl")
+                told = {key: _hash(found.parts) for key, found in buckets[query["bucket"]].objects.items()}
+            case _:
+                return None
+        return told
 
 
-def _json(document: object) -> Answer:
-    return Answer(200, [("Content-Type", "application/json")], json.dumps(document).encode())
-
-
-def _hash(parts: object) -> str:
+def _hash(parts: Iterable[memoryview]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for part in parts:  # type: ignore[attr-defined]
+    for part in parts:
         digest.update(part)
     return digest.hexdigest()

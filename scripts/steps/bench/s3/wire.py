@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from typing import cast
+from collections.abc import Coroutine
+from typing import Any, cast
 
 from .actions import Actions
 from .bodies import Chunks
@@ -173,9 +174,9 @@ class Connection(asyncio.BufferedProtocol):
         self._write(answer.head())
         self._begin(self._send_object(found, begin, end))
 
-    def _begin(self, sending: object) -> None:
+    def _begin(self, sending: Coroutine[Any, Any, None]) -> None:
         async def until_done() -> None:
-            await sending  # type: ignore[misc]
+            await sending
             self._task = None
             self._parse()
 
