@@ -50,7 +50,8 @@ def main() -> None:
     sizes = options.sizes
     with workloads.room(_needed(options)) as (folder, where), served(options.peers) as site:
         say(f"trees are {where}")
-        site.behave(**(FAR if options.latency else {}))
+        site.usual = FAR if options.latency else {}
+        site.behave()
         takes_part = [each for each in peers(options.peers, folder) if _takes_part(each, site, options.only)]
         limit = Leanest(FAR_CONNECTIONS) if options.latency else Leanest()
         bench = Bench(site, folder, sizes, options.runs, Ours(), limit, takes_part)
@@ -81,6 +82,9 @@ def parsed() -> argparse.Namespace:
     if entries := options.entries or (options.quick and QUICK_ENTRIES):
         options.sizes = dataclasses.replace(options.sizes, entries=entries)
     options.rows += ["faults"] * options.faults
+    if "F" in options.rows and options.sizes.beside_bytes > (most := workloads.free_memory() // 2):
+        options.sizes = dataclasses.replace(options.sizes, beside_bytes=most)
+        say(f"row F has {most >> 20} MiB: half of the memory that is free")
     if unknown := set(options.rows) - {*NAMES, "faults"}:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     return options
@@ -116,7 +120,7 @@ def _needed(options: argparse.Namespace) -> int:
         "C": 5 * both,  # two layouts of the unchanged tree besides
         "D": 3 * both,
         "E": sizes.entries * (6 << 10),  # a page and an inode each
-        "F": 2 * sizes.beside_bytes,
+        "F": sizes.beside_bytes + (2 << 30),  # of what is saved, nothing is kept
         "G": 4 * sizes.checkpoint_bytes,
     }
     return max(needed.get(row, both) for row in options.rows)

@@ -3,7 +3,7 @@
 Peers keep nothing between two of their processes (restic: a cache, which it keeps here, too). Each begins from what its
 layout left of the unchanged tree, made once and forked: the layout of one object a file is the same for three of them.
 Our agent lives beside the command and has its index in memory, so we are measured within one process, without the start
-of the interpreter. The 70 ms of that are in rows A and B.
+of the interpreter, which rows A and B include.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ FAULTS = {
     "a byte flipped": {"flip": 0.2},
 }
 # Of the workloads' sizes.
-SMALLER = 16
+SMALLER = 4
+STRUCK = ("refused", "cut", "stalled", "flipped")
 DEADLINE_S = 3
 # Longer than any pause before another attempt.
 WATCHED_S = 5
@@ -39,7 +40,7 @@ def unwell(bench: Bench, tree: Path) -> Iterator[Sample]:
     for name, mischief in FAULTS.items():
         for number in range(bench.runs):
             bench.prepare(bench.ours)
-            bench.site.behave(**mischief, seed=number)
+            bench.site.behave(**mischief, seed=number + 1)
             saved = bench.run(bench.ours, bench.ours.up(bench.site, tree), tree)
             counts = bench.site.counts()
             bench.site.behave()
@@ -47,7 +48,7 @@ def unwell(bench: Bench, tree: Path) -> Iterator[Sample]:
             if saved.failed:
                 bench.prepare(bench.ours)
                 bench.run(bench.ours, bench.ours.up(bench.site, tree), tree)
-            bench.site.behave(**mischief, seed=number)
+            bench.site.behave(**mischief, seed=number + 1)
             restored, wrong = _restored(bench, tree)
             counts = bench.site.counts()
             bench.site.behave()
@@ -67,7 +68,9 @@ def _sample(row: str, measured: Measured, counts: dict[str, float], wrong: list[
     said = measured.said.strip().splitlines()[-1:] if measured.failed else []
     refused = bool(said) and said[0].startswith("refused: ")
     problems = wrong if not measured.failed or refused else said
-    return Sample(row, "spotrelay", Role.OURS, measured, counts, wrong=problems, note="refused" if refused else "right")
+    figures = {"struck": sum(counts.get(kind, 0) for kind in STRUCK)}
+    note = " ".join(said[0].split()[:2]).rstrip(":") if refused else "right"
+    return Sample(row, "spotrelay", Role.OURS, measured, counts, figures, problems, note)
 
 
 def _out_of_time(bench: Bench, tree: Path, seed: int) -> Sample:

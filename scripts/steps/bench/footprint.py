@@ -1,61 +1,68 @@
 """Row `agent`: what the agent itself takes beside a command that sleeps, at a poll a second.
 
-The real agent, in the local cloud of a rehearsal, on a machine of its own where namespaces allow. Its memory and CPU
-are the kernel's counts of its one process, the command's not among them, from when the command has begun.
+The real agent, in the local cloud of a rehearsal, on a machine of its own where namespaces allow. Memory and CPU are
+the kernel's counts of its two processes, the service and the subreaper that holds the command; the command is not among
+them. What Python and the imports cost is measured in processes that do nothing else.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .measure import Measured, resident, tree
+from .measure import Measured, cpu_s, measure, resident, tree
 from .moves import empty
 from .plan import Bench
 from .sample import Role, Sample
 
 ROW = "agent"
+PROCESSES = ("spotrelay.daemon", "spotrelay.command.subreaper")
 SETTLES_S = 5
-# 0.2 % of a core over so long are four ticks of 10 ms: less could not be told from nothing.
+# 0.2 % of a core over so long are six ticks of 10 ms: less could not be told from nothing.
 WATCHED_S = 30
-SLEEP = "86399"  # seconds; no other process here sleeps so long
+BEGINS_S = 60
+MIB = 1 << 20
 
 
 def footprint(bench: Bench, folder: Path) -> Iterator[Sample]:
-    with empty(folder):
-        command = [str(Path(sys.executable).with_name("spotrelay")), "rehearse", "--interruptions", "0"]
-        options = ["--directory", str(folder), "--save-every", "1h", "--", "sleep", SLEEP]
-        with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL) as rehearsal:
-            try:
-                agent = _parent_of_sleep(rehearsal.pid)
-                time.sleep(SETTLES_S)
-                for _ in range(bench.runs):
-                    yield _watched(agent)
-            finally:
-                rehearsal.terminate()
+    python, imports = _idle(bench, "pass"), _idle(bench, f"import {PROCESSES[0]}")
+    costs = {"of it Python": python / MIB, "imports": (imports - python) / MIB}
+    with empty(folder), _rehearsed(folder) as rehearsal:
+        agent = _agent(rehearsal)
+        time.sleep(SETTLES_S)
+        for _ in range(bench.runs):
+            yield _watched(agent, costs)
 
 
-def _watched(agent: int) -> Sample:
-    cpu, began = _cpu_s(agent), time.monotonic()
-    time.sleep(WATCHED_S)
-    wall_s, cpu_s = time.monotonic() - began, _cpu_s(agent) - cpu
-    rss, _ = resident(agent)
-    figures = {"% of a core": 100 * cpu_s / wall_s, "resident MiB": rss / (1 << 20)}
-    return Sample(ROW, "spotrelay", Role.OURS, Measured(wall_s, cpu_s, rss), figures=figures)
+def _idle(bench: Bench, statement: str) -> int:
+    """Resident bytes of a Python that has done this."""
+    command = [sys.executable, "-c", f"{statement}\nimport time\ntime.sleep(0.5)"]
+    return measure(command, bench.site.environment).peak_rss
 
 
-def _parent_of_sleep(root: int) -> int:
-    """The agent is who started the command."""
-    deadline = time.monotonic() + 60
+@contextmanager
+def _rehearsed(folder: Path) -> Iterator[int]:
+    spotrelay = str(Path(sys.executable).with_name("spotrelay"))
+    command = [spotrelay, "rehearse", "--interruptions", "0", "--directory", str(folder), "--save-every", "1h"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen([*command, "--", "sleep", "1d"], stdout=quiet, stderr=quiet) as rehearsal:
+        try:
+            yield rehearsal.pid
+        finally:
+            rehearsal.terminate()
+
+
+def _agent(rehearsal: int) -> list[int]:
+    """Its processes, once the command has begun."""
+    deadline = time.monotonic() + BEGINS_S
     while time.monotonic() < deadline:
-        for pid in tree(root):
-            if _command_line(pid) == ["sleep", SLEEP]:
-                stat = Path(f"/proc/{pid}/stat").read_text()
-                return int(stat.rpartition(")")[2].split()[1])
+        commands = {pid: _command_line(pid) for pid in tree(rehearsal)}
+        if ["sleep", "1d"] in commands.values():
+            return [pid for pid, words in commands.items() if set(PROCESSES) & set(words)]
         time.sleep(0.2)
     raise RuntimeError("the rehearsal did not start its command")
 
@@ -67,6 +74,10 @@ def _command_line(pid: int) -> list[str]:
         return []
 
 
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _watched(agent: list[int], costs: dict[str, float]) -> Sample:
+    before, began = sum(map(cpu_s, agent)), time.monotonic()
+    time.sleep(WATCHED_S)
+    wall_s, spent_s = time.monotonic() - began, sum(map(cpu_s, agent)) - before
+    service, *subreaper = sorted((resident(pid)[0] for pid in agent), reverse=True)
+    figures = {"% of a core": 100 * spent_s / wall_s, "MiB": service / MIB, **costs, "subreaper": sum(subreaper) / MIB}
+    return Sample(ROW, "spotrelay", Role.OURS, Measured(wall_s, spent_s, service + sum(subreaper)), figures=figures)

@@ -79,8 +79,13 @@ async def once_more(snapshots: Snapshots, snapshot: SnapshotId) -> dict[str, flo
 
 async def beside(snapshots: Snapshots, every_s: float) -> None:
     # Late: it costs the other actions a quarter of a second.
+    import structlog  # noqa: PLC0415
+
     from spotrelay.saving import Saver  # noqa: PLC0415
 
+    quiet = structlog.make_filtering_bound_logger(30)
+    logged = structlog.PrintLoggerFactory(sys.stderr)  # our output is JSON
+    structlog.configure(wrapper_class=quiet, logger_factory=logged)
     saver = Saver(snapshots, 1, told=lambda saved: say(json.dumps({"new_bytes": saved.new_bytes})))
     await saver.save()
     say("ready")

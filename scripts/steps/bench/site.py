@@ -17,11 +17,13 @@ BUCKET = "bench"
 
 
 class Site:
-    """`at_80`: the same server for who cannot name a port; empty where nobody may listen there."""
+    """`at_80`: the same server for who cannot name a port; empty where nobody may listen there. `usual`: how it behaves
+    when nothing else is said."""
 
     def __init__(self, port: int, address: str = "") -> None:
         self.port, self.endpoint = port, f"http://127.0.0.1:{port}"
         self.at_80 = address and f"http://{address}"
+        self.usual: dict[str, float] = {}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -38,7 +40,7 @@ class Site:
         }
 
     def counts(self) -> dict[str, float]:
-        """Since the last time: requests by method, `bytes_in`, `bytes_out`, `connections`, `refused`, `cut`."""
+        """Since the last time: requests by method, `bytes_in`, `bytes_out`, `connections`, and what mischief struck."""
         return cast(dict[str, float], self._ask("GET", "/_counts"))
 
     def clear(self, bucket: str = BUCKET) -> None:
@@ -58,8 +60,8 @@ class Site:
         return cast(dict[str, str], self._ask("GET", "/_hashes", {"bucket": bucket}))
 
     def behave(self, **mischief: float) -> None:
-        """Slow or wrong in these ways and no other: see s3.mischief."""
-        self._ask("POST", "/_mischief", body=json.dumps(mischief).encode())
+        """As usual, and slow or wrong in these ways besides: see s3.mischief."""
+        self._ask("POST", "/_mischief", body=json.dumps(self.usual | mischief).encode())
 
     def _ask(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> Any:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=600)

@@ -13,6 +13,7 @@ class Mischief:
     latency_s, rate: every request waits so long, and no connection moves more than `rate` bytes a second.
     refuse: 503 SlowDown, before anything happened. cut: the connection ends in the middle of the body, up or down.
     stall, stall_s: silence for so long, then the answer. flip: one byte of an answer's body is another one.
+    forget: what is put is not kept, for who puts more than the memory holds and reads nothing back.
     """
 
     latency_s: float = 0.0
@@ -22,6 +23,7 @@ class Mischief:
     stall: float = 0.0
     stall_s: float = 30.0
     flip: float = 0.0
+    forget: bool = False
     seed: int = 1
     _dice: random.Random = field(init=False)
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 from .actions import Actions
 from .bodies import Chunks
 from .control import Control
-from .messages import Answer, Request, refusal
+from .messages import EMPTY, Answer, Request, refusal
 from .storage import Object, room
 
 HEAD = 64 << 10
@@ -116,7 +116,8 @@ class Connection(asyncio.BufferedProtocol):
         self._body_at = len(here)
         self._keep(rest[size:])
         mischief = self._control.mischief
-        self._cut_at = mischief.place(size) if size and mischief.strikes(mischief.cut) else None
+        cut = size and not request.target.startswith("/_") and mischief.strikes(mischief.cut)
+        self._cut_at = mischief.place(size) if cut else None
         if self._body_at == size:
             self._complete(request)
         return True
@@ -138,6 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         waits = mischief.due(len(request.body), time.monotonic() - self._began)
         if mischief.strikes(mischief.stall):
             waits += mischief.stall_s
+            control.counts["stalled"] += 1
         if mischief.strikes(mischief.refuse):
             control.counts["refused"] += 1
             answer = refusal(503, "SlowDown") if request.method != "HEAD" else Answer(503)
@@ -149,6 +151,8 @@ class Connection(asyncio.BufferedProtocol):
         self._send(answer)
 
     def _answered(self, request: Request) -> Answer:
+        if self._control.mischief.forget and request.method == "PUT":
+            request.body = EMPTY
         try:
             return self._actions.answer(request)
         except Exception:
@@ -196,6 +200,7 @@ class Connection(asyncio.BufferedProtocol):
                 if flipped is not None and sent <= flipped < sent + len(piece):
                     piece = bytearray(piece)
                     piece[flipped - sent] ^= 1
+                    self._control.counts["flipped"] += 1
                 self._write(piece)
                 sent += len(piece)
                 if mischief.rate and (early := sent / mischief.rate - (time.monotonic() - began)) > 0.002:
