@@ -67,15 +67,21 @@ class Checkout:
         return self.root / ".venv"
 
     def begin(self, *, python_path: Path | None = None, user: int | None = None) -> subprocess.Popen[str]:
+        return self.begin_script("setup", python_path=python_path, user=user)
+
+    def begin_script(
+        self, script: str, *arguments: str, python_path: Path | None = None, user: int | None = None
+    ) -> subprocess.Popen[str]:
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin" if user else os.environ["PATH"],
             "HOME": str(self.home),
             "PYTHONPATH": os.pathsep.join(str(p) for p in (self.libraries, python_path) if p),
         }
         return subprocess.Popen(
-            [str(self.root / "scripts" / "setup")],
+            [str(self.root / "scripts" / script), *arguments],
             cwd="/",
             env=environment,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -200,6 +206,15 @@ def test_a_python_without_venv_names_the_remedy(checkout: Checkout, tmp_path: Pa
     assert 1 == status
     assert "An administrator completes it: apt-get install -y python3-venv" in said
     assert not (checkout.venv / ".complete").exists()
+
+
+@pytest.mark.slow
+def test_the_bench_begins_without_a_network(checkout: Checkout) -> None:
+    """From set-up to the bench's own help, with none of its peers: who cannot install them measures what is here."""
+    first = checkout.begin_script("bench", "--no-install", "--help")
+    said, complaints = first.communicate(timeout=120)
+
+    assert (0, True) == (first.returncode, said.startswith("usage: scripts/bench ")), complaints
 
 
 def test_a_failing_phase_shows_its_output(tmp_path: Path) -> None:

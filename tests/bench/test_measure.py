@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from bench.measure import measure
+from bench.measure import Memory, measure
 
 # Burns its own CPU time, however busy the machine is.
 BURN = "import time\nwhile time.process_time() < {}: pass"
@@ -27,34 +29,53 @@ def test_cpu_of_children_counts() -> None:
     assert measured.wall_s >= 0.3
 
 
-def test_memory_of_processes_that_live_together_is_added(tmp_path: Path) -> None:
-    """Two that hold 64 MiB each at the same time hold 128. Each ends when the other has been seen holding."""
-    meet = (
-        "import os, sys, time\nmine, other = sys.argv[1:]\nheld = b'x' * (64 << 20)\nopen(mine, 'w').close()\n"
-        "while not os.path.exists(other): time.sleep(0.01)\ntime.sleep(0.3)"
-    )
-    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+def test_memory_of_processes_that_live_together_is_added() -> None:
+    """Two that hold 64 MiB each at the same time hold 128, and the one that waits for them no more than itself."""
+    hold = "held = b'x' * (64 << 20); print(flush=True); input()"
     code = (
         "import subprocess, sys\n"
-        f"both = [subprocess.Popen([sys.executable, '-S', '-c', {meet!r}, *names])\n"
-        f"        for names in ({[one, other]!r}, {[other, one]!r})]\n"
-        "sys.exit(sum(each.wait() for each in both))"
+        f"command, pipe = [sys.executable, '-S', '-c', {hold!r}], subprocess.PIPE\n"
+        "both = [subprocess.Popen(command, stdin=pipe, stdout=pipe) for _ in range(2)]\n"
+        "for each in both: each.stdout.readline()\n"
+        "print(flush=True)\n"
+        "input()\n"
     )
-    measured = measure(python(code), os.environ)
+    with standing(code) as process:
+        memory = Memory()
+        memory.sample(process.pid)
 
-    assert 0 == measured.status, measured.said
-    assert 128 * MIB <= measured.peak_rss < 256 * MIB
+    assert 128 * MIB <= memory.peak < 256 * MIB
+
+
+def test_memory_that_was_given_back_counts() -> None:
+    """What a process held for a moment between two looks. Otherwise a peak is what luck makes it."""
+    with standing("held = bytes(64 << 20).replace(b'\\0', b'x'); del held; print(flush=True); input()") as process:
+        memory = Memory()
+        memory.sample(process.pid)
+
+    assert 64 * MIB <= memory.peak
 
 
 def test_memory_of_the_bench_is_not_the_commands() -> None:
     """What forks from a large process begins small. Otherwise every contender has at least the bench's own memory, as
     ru_maxrss says it.
     """
-    held = bytearray(os.urandom(MIB)) * 300
-    measured = measure(python("import time; time.sleep(0.3)"), os.environ)
+    held = bytes(300 * MIB).replace(b"\0", b"x")
+    with standing("print(flush=True); input()") as process:
+        memory = Memory()
+        memory.sample(process.pid)
 
-    assert len(held) == 300 * MIB
-    assert 0 < measured.peak_rss < 100 * MIB
+    assert 300 * MIB == len(held)
+    assert 0 < memory.peak < 100 * MIB
+
+
+@contextmanager
+def standing(code: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has said it is where it shall be."""
+    with subprocess.Popen(python(code), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"\n" == process.stdout.readline()
+        yield process
 
 
 def test_a_command_that_fails_says_why() -> None:

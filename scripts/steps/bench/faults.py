@@ -74,9 +74,10 @@ def _sample(row: str, measured: Measured, counts: dict[str, float], wrong: list[
 
 
 def _out_of_time(bench: Bench, tree: Path, seed: int) -> Sample:
-    """A store so slow that the deadline passes: then nothing is sent, though it is well again, and nothing is there."""
+    """A store so slow that the deadline must pass: then nothing is sent, though it is well again, and nothing is there.
+    Contents and manifest cannot both arrive in three seconds, as each takes two."""
     bench.prepare(bench.ours)
-    bench.site.behave(refuse=0.5, stall=0.5, stall_s=2.0, rate=1e6, seed=seed)
+    bench.site.behave(refuse=0.2, stall=1, stall_s=2.0, seed=seed)
     with driven(bench, "until", tree, str(DEADLINE_S)) as ours:
         bench.site.behave()
         began = time.monotonic()

@@ -161,6 +161,8 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _answer_later(self, request: Request, seconds: float) -> None:
         await asyncio.sleep(seconds)
+        if self._transport is None:
+            return  # nobody listens any more: as if it had been lost on the way
         answer = self._answered(request)
         self._write(answer.head() + answer.body)
         if answer.sent is not None:
