@@ -39,9 +39,11 @@ ROWS: dict[str, Row] = {
     "faults": unwell,
 }
 NAMES = ("A", "B", "C", "D", "E", "F", "G", "agent")
-# Of S3: 100 to 200 ms a small request, about 5 Gbit/s a connection. Then a line needs more of them.
+# Of S3: 100 to 200 ms a small request, about 5 Gbit/s a connection.
 FAR = {"latency_s": 0.1, "rate": 5e9 / 8}
-FAR_CONNECTIONS = 32
+# What a line needs at once: whole pieces, and small requests. s5cmd has 256 in any case.
+CONNECTIONS, WIDE = 4, 32
+FAR_CONNECTIONS, FAR_WIDE = 32, 256
 QUICK_ENTRIES = 100_000
 
 
@@ -52,8 +54,9 @@ def main() -> None:
         say(f"trees are {where}")
         site.usual = FAR if options.latency else {}
         site.behave()
-        takes_part = [each for each in peers(options.peers, folder) if _takes_part(each, site, options.only)]
-        limit = Leanest(FAR_CONNECTIONS) if options.latency else Leanest()
+        all_peers = peers(options.peers, folder, wide=FAR_WIDE if options.latency else WIDE)
+        takes_part = [each for each in all_peers if _takes_part(each, site, options.only)]
+        limit = Leanest(FAR_CONNECTIONS if options.latency else CONNECTIONS)
         bench = Bench(site, folder, sizes, options.runs, Ours(), limit, takes_part)
         samples = list(measured(bench, options.rows))
     found = rows(samples)

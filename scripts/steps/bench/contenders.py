@@ -70,11 +70,11 @@ class Ours(OurProcess):
 
 
 class Leanest(OurProcess):
-    """`connections`: as many as the line needs. On loopback more than four buy nothing."""
+    """`connections`: as many as the line needs."""
 
     name, role, faithful, layout = "the limit", Role.LIMIT, False, ""
 
-    def __init__(self, connections: int = 4) -> None:
+    def __init__(self, connections: int) -> None:
         self._connections = connections
 
     def up(self, site: Site, tree: Path) -> Command:

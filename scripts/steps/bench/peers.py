@@ -15,11 +15,12 @@ from .site import BUCKET, Site
 
 @dataclass
 class Program:
-    """`folder`: where it may keep what it needs between its commands."""
+    """`folder`: where it may keep what it needs between its commands. `wide`: so many small requests at once."""
 
     name: str
     program: Path | None
     folder: Path
+    wide: int
     role: Role = Role.PEER
     faithful: bool = False
     layout: str = "objects"
@@ -54,12 +55,12 @@ class S5cmd(Program):
 
 class Rclone(Program):
     UP = (
-        *("--transfers", "32", "--checkers", "32", "--s3-chunk-size", "16M", "--s3-upload-cutoff", "16M"),
+        *("--s3-chunk-size", "16M", "--s3-upload-cutoff", "16M"),
         # Off is what it would ask or compute beyond the transfer: the bucket, a HEAD after each object, MD5.
         *("--s3-upload-concurrency", "8", "--s3-no-check-bucket", "--s3-no-head", "--s3-disable-checksum"),
     )
     DOWN = (
-        *("--transfers", "32", "--checkers", "32", "--multi-thread-streams", "8", "--multi-thread-cutoff", "32M"),
+        *("--multi-thread-streams", "8", "--multi-thread-cutoff", "32M"),
         # The server's times: its own stand in a header of each object, and cost a HEAD to see.
         *("--multi-thread-chunk-size", "16M", "--fast-list", "--use-server-modtime", "--ignore-checksum"),
     )
@@ -71,7 +72,8 @@ class Rclone(Program):
 
     def _copy(self, source: str | Path, target: str | Path, *words: str) -> Command:
         assert self.program is not None
-        return [self.program, "copy", source, target, "--quiet", *words]
+        wide = ("--transfers", str(self.wide), "--checkers", str(self.wide))
+        return [self.program, "copy", source, target, "--quiet", *wide, *words]
 
     def up(self, _: Site, tree: Path) -> Command:
         return self._copy(tree, f"bench:{BUCKET}/tree", *self.UP, "--no-check-dest")
@@ -147,8 +149,8 @@ class Restic(Program):
 
     def _command(self, *words: str | Path) -> Command:
         assert self.program is not None
-        # 16 connections and packs of 64 MiB: fewer and larger requests than its own five and 16.
-        return [self.program, "--quiet", "-o", "s3.connections=16", *words]
+        # Packs of 64 MiB and more connections: larger requests than its own 16 MiB, and more of them than five.
+        return [self.program, "--quiet", "-o", f"s3.connections={self.wide}", *words]
 
     def prepare(self, _: Site) -> list[Command]:
         return [self._command("init")]
@@ -162,7 +164,7 @@ class Restic(Program):
         return self._command("restore", "latest", "--target", tree)
 
 
-def peers(environment: Path, folder: Path) -> list[Contender]:
+def peers(environment: Path, folder: Path, *, wide: int) -> list[Contender]:
     """`environment`: what pip installed them into. Debian's come before what else may be called so (an older aws)."""
     places = [environment / "bin", "/usr/bin", *os.environ.get("PATH", "").split(os.pathsep)]
 
@@ -172,9 +174,9 @@ def peers(environment: Path, folder: Path) -> list[Contender]:
 
     zstd_and_aws = found("aws") if found("zstd") else None
     return [
-        S5cmd("s5cmd", found("s5cmd"), folder),
-        Rclone("rclone", found("rclone"), folder),
-        Aws("aws s3 sync", found("aws"), folder),
-        Restic("restic", found("restic"), folder, faithful=True, layout="restic"),
-        TarZstdAws("tar zstd aws", zstd_and_aws, folder, layout=""),
+        S5cmd("s5cmd", found("s5cmd"), folder, wide),
+        Rclone("rclone", found("rclone"), folder, wide),
+        Aws("aws s3 sync", found("aws"), folder, wide),
+        Restic("restic", found("restic"), folder, wide, faithful=True, layout="restic"),
+        TarZstdAws("tar zstd aws", zstd_and_aws, folder, wide, layout=""),
     ]
