@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from .contenders import Contender, Leanest, Ours
 from .ending import last_checkpoint
 from .faults import unwell
 from .footprint import footprint
+from .measure import Measured
 from .moves import moved
 from .peers import peers
 from .plan import Bench
-from .sample import Sample
+from .sample import Role, Sample
 from .site import Site, served
 from .table import rows, show
 from .unchanged import nothing_changed
@@ -49,7 +51,7 @@ QUICK_ENTRIES = 100_000
 
 def main() -> None:
     options = parsed()
-    sizes = options.sizes
+    before = os.getloadavg()[0]
     with workloads.room(_needed(options)) as (folder, where), served(options.peers) as site:
         say(f"trees are {where}")
         site.usual = FAR if options.latency else {}
@@ -57,11 +59,13 @@ def main() -> None:
         all_peers = peers(options.peers, folder, wide=FAR_WIDE if options.latency else WIDE)
         takes_part = [each for each in all_peers if _takes_part(each, site, options.only)]
         limit = Leanest(FAR_CONNECTIONS if options.latency else CONNECTIONS)
-        bench = Bench(site, folder, sizes, options.runs, Ours(), limit, takes_part)
+        bench = Bench(site, folder, options.sizes, options.runs, Ours(), limit, takes_part)
         samples = list(measured(bench, options.rows))
     found = rows(samples)
-    document = {"version": 1, "machine": _machine(options, where), "rows": found}
+    machine = _machine(options, where) | {"load": [before, os.getloadavg()[0]]}
+    document = {"version": 1, "machine": machine, "rows": found}
     print(json.dumps(document, indent=1) if options.json else show(found))
+    say("load on {cores} cores: {load[0]:.1f} before, {load[1]:.1f} after".format(**machine))
     if any(row["wrong"] for row in found):
         sys.exit("Something came back other than it was sent, or did not come back")
 
@@ -106,11 +110,22 @@ def measured(bench: Bench, wanted: Sequence[str]) -> Iterator[Sample]:
         if name not in wanted and not (name in ("A", "B") and "D" in wanted):
             continue
         tree = bench.folder / name
-        for sample in row(bench, tree):
+        for sample in _to_its_end(name, row(bench, tree)):
             say(str(sample))
             if ("D" if sample.row.endswith(" down") else name) in wanted:
                 yield sample
         shutil.rmtree(tree, ignore_errors=True)
+
+
+def _to_its_end(name: str, samples: Iterator[Sample]) -> Iterator[Sample]:
+    """A row that breaks is wrong, and the next one runs: half an hour of others is not lost with it."""
+    try:
+        yield from samples
+    except Exception as error:
+        traceback.print_exc()
+        yield Sample(
+            name, "the bench", Role.PEER, Measured(0, 0, 0, status=1), wrong=[f"{type(error).__name__}: {error}"]
+        )
 
 
 def _needed(options: argparse.Namespace) -> int:
