@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from .memory import trim
 from .messages import Answer, Request, refusal
 from .mischief import Mischief
 from .storage import Bucket, Storage
@@ -41,6 +42,7 @@ class Control:
             case "_clear":
                 buckets.clear()
                 self._storage.uploads.clear()
+                trim()
             case "_empty":
                 buckets[query["bucket"]] = Bucket()
             case "_fork":

@@ -1,28 +1,14 @@
-"""Buckets, objects and the memory that they lie in."""
+"""Buckets and objects."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
-import mmap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-# From here on a body gets a mapping of its own, in huge pages: 0.1 CPU s a GiB to touch for the first time, where pages
-# of 4 KiB take 0.4, and those of a shared mapping 0.8. The server works on the cores that are measured.
-OWN_MAPPING = 2 << 20
-PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _numbers = itertools.count(1)
-
-
-def room(size: int) -> memoryview:
-    """So many writable bytes, given back when nobody refers to them."""
-    if size < OWN_MAPPING:
-        return memoryview(bytearray(size))
-    mapping = mmap.mmap(-1, size, flags=PRIVATE)
-    mapping.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(mapping)
 
 
 @dataclass(slots=True)

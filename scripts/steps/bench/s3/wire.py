@@ -15,8 +15,9 @@ from typing import Any, cast
 from .actions import Actions
 from .bodies import Chunks
 from .control import Control
+from .memory import room
 from .messages import EMPTY, Answer, Request, refusal
-from .storage import Object, room
+from .storage import Object
 
 HEAD = 64 << 10
 PIECE = 256 << 10
