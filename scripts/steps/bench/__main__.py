@@ -56,6 +56,7 @@ def main() -> None:
         say(f"trees are {where}")
         site.usual = FAR if options.latency else {}
         site.behave()
+        site.warm(options.sizes.large_files * options.sizes.large_bytes)
         all_peers = peers(options.peers, folder, wide=FAR_WIDE if options.latency else WIDE)
         takes_part = [each for each in all_peers if _takes_part(each, site, options.only)]
         limit = Leanest(FAR_CONNECTIONS if options.latency else CONNECTIONS)

@@ -49,6 +49,9 @@ class Site:
         self.empty(bucket)
         self.counts()
 
+    def warm(self, size: int) -> None:
+        self._ask("POST", "/_warm", {"bytes": str(size)})
+
     def empty(self, bucket: str = BUCKET) -> None:
         """That bucket; the others stay."""
         self._ask("POST", "/_empty", {"bucket": bucket})

@@ -4,6 +4,7 @@ GET  /_counts            what happened since the last time, and starts again fro
 POST /_clear             no buckets
 POST /_empty?bucket=a    bucket a is there and empty
 POST /_fork?from=a&to=b  bucket b holds what a does; the bytes are shared
+POST /_warm?bytes=n      so much memory is touched, before somebody is measured who would pay for it
 POST /_mischief          a JSON object of Mischief's fields; what it does not name is off
 GET  /_hashes?bucket=a   {key: BLAKE2b of its bytes}
 """
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from .memory import trim
+from .memory import trim, warm
 from .messages import Answer, Request, refusal
 from .mischief import Mischief
 from .storage import Bucket, Storage
@@ -49,6 +50,8 @@ class Control:
                 buckets[query["to"]] = Bucket(dict(buckets[query["from"]].objects))
             case "_mischief":
                 self.mischief = Mischief(**json.loads(bytes(body)))
+            case "_warm":
+                warm(int(query["bytes"]))
             case "_hashes":
                 told = {key: _hash(found.parts) for key, found in buckets[query["bucket"]].objects.items()}
             case _:

@@ -20,8 +20,8 @@ def _references(thing: object) -> int:
     return sys.getrefcount(thing)
 
 
-# What a mapping has that is in a list and in a loop, but no memoryview refers to it, nor any slice of one: how many that
-# are differs between versions of Python. A weak reference would see the first memoryview die, but not its slices.
+# What a mapping has that is in a list and in a loop, while no memoryview refers to it, nor any slice of one. The number
+# differs between versions of Python. A weak reference would see the first memoryview die, but not its slices.
 UNUSED = next(_references(each) for each in [object()])
 
 
@@ -36,6 +36,13 @@ def room(size: int) -> memoryview:
     mapping.madvise(mmap.MADV_HUGEPAGE)
     _mappings.append(mapping)
     return memoryview(mapping)[:size]
+
+
+def warm(size: int, each: int = 16 << 20) -> None:
+    """Touch so much, for bodies of half of `each` and up to it."""
+    pieces = [room(each) for _ in range(size // each)]
+    for piece in pieces:
+        piece[:] = bytes(len(piece))
 
 
 def trim(most: int = KEPT) -> None:
