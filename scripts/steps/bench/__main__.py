@@ -10,6 +10,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ def main() -> None:
         takes_part = [each for each in all_peers if _takes_part(each, site, options.only)]
         limit = Leanest(FAR_CONNECTIONS if options.latency else CONNECTIONS)
         bench = Bench(site, folder, options.sizes, options.runs, Ours(), limit, takes_part)
-        samples = list(measured(bench, options.rows))
+        samples: list[Sample] = []
+        with suppress(KeyboardInterrupt):  # what there is by then is shown
+            samples.extend(measured(bench, options.rows))
     found = rows(samples)
     machine = _machine(options, where) | {"load": [before, os.getloadavg()[0]]}
     document = {"version": 1, "machine": machine, "rows": found}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -115,10 +116,14 @@ def cpu_s(pid: int) -> float:
 
 @contextmanager
 def _killed_after(seconds: float, group: int) -> Iterator[None]:
-    timer = threading.Timer(seconds, lambda: os.killpg(group, 9))
+    """Or when the bench itself is interrupted: a group of its own hears nothing of that."""
+    timer = threading.Timer(seconds, lambda: os.killpg(group, signal.SIGKILL))
     timer.start()
     try:
         yield
+    except BaseException:
+        os.killpg(group, signal.SIGKILL)
+        raise
     finally:
         timer.cancel()
 
