@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spotrelay import attempt as attempts
+from spotrelay import marker
 from spotrelay.attempt import Attempt
 from spotrelay.command import output
 from spotrelay.core import events as ev
 from spotrelay.core import keys, records
 from spotrelay.core.ends import Exited
-from spotrelay.core.errors import StoreUnavailable
+from spotrelay.core.errors import PackCorrupt, StoreUnavailable
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.lifecycle import Result
 from spotrelay.history import History
@@ -236,6 +239,57 @@ async def test_what_an_attempt_began_from_stays(tmp_path: Path) -> None:
     await made(tmp_path, store=store, number=3).restore()
 
     assert "counted" == (tmp_path / "job" / "state").read_text()
+
+
+async def test_agent_that_was_restarted_goes_on_with_the_directory_on_its_disk(tmp_path: Path) -> None:
+    """It is newer than any snapshot, and its next save numbers on and sends what is new alone. Otherwise each death of
+    an agent costs the work since the last save, and a restore."""
+    store = memory()
+    await snapshot(store, tmp_path / "source", SnapshotId(0, 0), large="x" * 100_000)
+    await made(tmp_path, store=store).restore()
+    (tmp_path / "job" / "work").write_text("newer")
+    restarted = made(tmp_path, store=store)
+
+    assert ev.Restored() == await restarted.restore()
+    assert "newer" == (tmp_path / "job" / "work").read_text()
+    first = await restarted.saver.save()
+    again = made(tmp_path, store=store)
+    await again.restore()
+    second = await again.saver.save()
+    assert [SnapshotId(1, 0), SnapshotId(1, 1)] == [first.snapshot, second.snapshot]
+    assert 0 == second.new_bytes
+
+
+@pytest.mark.parametrize("doubt", ["reboot", "other attempt", "other instance", "other directory", "half restored"])
+async def test_directory_of_doubtful_origin_is_restored(
+    doubt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an agent did not leave behind in this boot of this instance is not the attempt's. Otherwise a crash of the
+    machine, or a restore that died half-way, becomes the state of the run."""
+    store = memory()
+    await snapshot(store, tmp_path / "source", SnapshotId(0, 0), state="whole")
+    await made(tmp_path, store=store).restore()
+    (tmp_path / "job" / "state").write_text("damaged")
+    if doubt == "reboot":
+        monkeypatch.setattr(marker, "BOOT_ID", tmp_path / "boot_id")
+        (tmp_path / "boot_id").write_text("another")
+    if doubt == "other directory":
+        shutil.copytree(tmp_path / "job", tmp_path / "copy")
+        shutil.rmtree(tmp_path / "job")
+        (tmp_path / "copy").rename(tmp_path / "job")
+    if doubt == "half restored":
+        with monkeypatch.context() as patch:
+            patch.setattr(marker.Marker, "holds", lambda _: False)
+            patch.setattr(Snapshots, "restore", failing_restore)
+            await made(tmp_path, store=store).restore()
+    identity = OTHER if doubt == "other instance" else ME
+    await made(tmp_path, store=store, identity=identity, number=2 if doubt == "other attempt" else 1).restore()
+
+    assert "whole" == (tmp_path / "job" / "state").read_text()
+
+
+async def failing_restore(*_: Any) -> None:
+    raise PackCorrupt("a pack")
 
 
 async def test_store_that_is_away_during_the_restore_is_waited_for(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from spotrelay.core.lifecycle import Result
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.core.spec import Spec
 from spotrelay.history import History
+from spotrelay.marker import Marker
 from spotrelay.patience import patiently
 from spotrelay.ports import Identity, ResumeQueue, Store
 from spotrelay.predecessors import Predecessors
@@ -91,6 +92,13 @@ class Attempt:
         self._environment, self._wall, self._clock = environment, wall, clock
         directory = Path(self.spec.run.directory)
         self._snapshots = Snapshots(arrival.store, self.run, directory, exclude=self.spec.run.exclude)
+        self._marker = Marker(
+            output.with_suffix(".here"),
+            directory,
+            run=self.run,
+            attempt=self.number,
+            instance=identity.instance_id,
+        )
         self._output_path = output
         self._output = OutputShipper(arrival.store, self.run, self.number, output)
         self._shipping: asyncio.Task[None] | None = None
@@ -160,22 +168,34 @@ class Attempt:
             await asyncio.sleep(LOOK_S)
 
     async def restore(self) -> Event:
-        """The directory as the newest snapshot that counts; verified, or the command is not started (P2)."""
+        """The directory as the newest snapshot that counts; verified, or the command is not started (P2). An agent that
+        was restarted finds it on its disk, newer than any snapshot."""
         try:
             snapshot = await patiently(self._fix_base, what="base", for_s=PATIENCE_S)
-            if snapshot is None:
-                await asyncio.to_thread(Path(self.spec.run.directory).mkdir, parents=True, exist_ok=True)
-                return ev.Restored()
-            self._restored = await patiently(
-                lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S
-            )
+            if self._marker.holds():
+                await self._take_up(snapshot)
+            else:
+                self._marker.remove()
+                await self._rebuild(snapshot)
+                self._marker.set()
         except StoreError as error:
             return self._outside_fault(error)
         except (SnapshotError, OSError) as error:
             return self._fault(error)
         self.newest = snapshot
-        self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)
         return ev.Restored()
+
+    async def _rebuild(self, snapshot: SnapshotId | None) -> None:
+        if snapshot is None:
+            await asyncio.to_thread(Path(self.spec.run.directory).mkdir, parents=True, exist_ok=True)
+            return
+        self._restored = await patiently(lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S)
+        self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)
+
+    async def _take_up(self, snapshot: SnapshotId | None) -> None:
+        self._log.warning("directory.taken_up", why="the agent was restarted", stands=str(snapshot))
+        if snapshot is not None:
+            await patiently(lambda: self._snapshots.recall(snapshot), what="manifest", for_s=PATIENCE_S)
 
     async def _fix_base(self) -> SnapshotId | None:
         """Choose what this attempt begins from, for ever (`history.py`). A restarted agent has snapshots of its own."""

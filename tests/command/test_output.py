@@ -212,3 +212,25 @@ async def test_output_that_truncates_itself(path: Path) -> None:
     await shipping.finish(None)
 
     assert b"first words\nthen\n" == b"".join(await segments(store))
+
+
+async def test_shipping_goes_on_where_an_earlier_agent_was(path: Path) -> None:
+    """The next agent on the machine continues the log, and a segment whose answer was lost is found done. Otherwise an
+    agent that was restarted takes its own segments for another owner's, and the log ends there."""
+    store = memory()
+    path.write_bytes(b"one\n")
+    await shipper(store, path).finish(None)
+    with path.open("ab") as file:
+        file.write(b"two\n")
+    lost = Recording(store)
+
+    async def lose(_method: str, _key: str) -> None:
+        raise StoreUnavailable("the answer was lost")
+
+    lost.after = lose
+    await shipper(lost, path).finish(None)
+    with path.open("ab") as file:
+        file.write(b"three\n")
+    await shipper(store, path).finish(None)
+
+    assert [b"one\n", b"two\n", b"three\n"] == await segments(store)

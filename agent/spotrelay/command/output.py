@@ -9,6 +9,7 @@
 4. A segment that is there with other bytes is another writer's, and that one owns the attempt: this one says so and
    ships no more.
 5. A store that is slow, full or gone stops only the shipping: the file waits (P6).
+6. The range in hand is noted in an attribute of the file, so an agent that was restarted goes on where it was.
 
 A command may truncate its own output (`echo … > /dev/stderr` in a shell script does): then shipping goes on from the
 file's new beginning, and what was truncated unshipped is lost.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +37,7 @@ SEGMENT_BYTES = 8 << 20
 # 17,280 PUT a day, 9 cents, if the command never falls silent; every second would be 43, and no one reads so fast.
 PERIOD_S = 5.0
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
+NOTE = "user.spotrelay.segment"
 
 log = structlog.get_logger()
 
@@ -67,9 +70,9 @@ class OutputShipper:
         self._path = path
         self._segment_bytes = segment_bytes
         self._period = period
-        self._segment = Segment(0, 0, 0)  # the next one
+        self._segment = _noted(path)  # the next one
         self._overtaken = False
-        self.shipped = 0  # bytes that are in the store
+        self.shipped = 0  # bytes that this one brought into the store
 
     async def run(self) -> None:
         """Ship until cancelled. Raises nothing."""
@@ -135,6 +138,7 @@ def _read(path: Path, segment: Segment, largest: int) -> tuple[Segment, bytes]:
     try:
         with path.open("rb") as file:
             segment = _fixed(segment, os.fstat(file.fileno()).st_size, largest)
+            _note(path, segment)
             return segment, os.pread(file.fileno(), segment.end - segment.start, segment.start)
     except FileNotFoundError:
         return segment, b""
@@ -146,6 +150,18 @@ def _fixed(segment: Segment, size: int, largest: int) -> Segment:
     if segment.start < segment.end:
         return segment
     return replace(segment, end=min(size, segment.start + largest))
+
+
+def _note(path: Path, segment: Segment) -> None:
+    """Where the file system has no attributes, a restarted agent finds its first segment taken, and ships no more."""
+    with contextlib.suppress(OSError):
+        os.setxattr(path, NOTE, json.dumps([segment.number, segment.start, segment.end]).encode())
+
+
+def _noted(path: Path) -> Segment:
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Segment(*json.loads(os.getxattr(path, NOTE)))
+    return Segment(0, 0, 0)
 
 
 def _release(path: Path, segment: Segment) -> None:

@@ -1,6 +1,7 @@
 """What we know without reading: files as they were at the last save or restore, and packs that the store has.
 
-It lives in memory. An agent that starts anew restores first, and a restore fills it.
+It lives in memory. An agent that starts anew restores first, and a restore fills it; where the directory is still on
+its disk, the packs of the newest snapshot are known and no file is.
 """
 
 from __future__ import annotations

@@ -162,6 +162,12 @@ class Snapshots:
         seconds = time.monotonic() - began
         return Restored(snapshot, len(files), sum(f.size for f in files), seconds, tuple(restoring.skipped))
 
+    async def recall(self, snapshot: SnapshotId) -> None:
+        """The directory has come of `snapshot` and is as it is: what that holds need not be sent again, but every file
+        is read. Raises StoreError, ManifestInvalid, ManifestUnknown."""
+        manifest = await self.read_manifest(snapshot)
+        self._index = Index(packs=dict(manifest.packs))
+
     async def publish_artifacts(self) -> Published:
         """Put the directory's regular files under `artifacts/`. Raises SaveFailed, StoreError."""
         with self._errors_as(SaveFailed), self._root() as root:
