@@ -16,10 +16,11 @@ from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.aws.store import open_store
 from spotrelay.core import keys, records, spec
 from spotrelay.core.errors import SpecError
-from spotrelay.daemon import Arriving, Settings, read_user_data
+from spotrelay.daemon import Arriving, read_user_data
 from spotrelay.history import History
 from spotrelay.local.imds_faults import status
 from spotrelay.local.server import ControlPlane
+from spotrelay.settings import Settings
 from support.attempts import ME
 from support.imds import INSTANCE, one_instance
 from support.stores import Recording, memory
@@ -68,7 +69,8 @@ def test_user_data_of_another_kind_is_refused_and_never_run(data: bytes | None) 
 
 def test_command_sees_nothing_that_was_meant_for_the_agent() -> None:
     """SPOTRELAY_… ends here. Otherwise programs come to depend on where the metadata service is."""
-    settings = Settings.of({"SPOTRELAY_IMDS": "http://127.0.0.1:1", "SPOTRELAY_POWEROFF": "a 'b c'", "HOME": "/root"})
+    environment = {"SPOTRELAY_IMDS": "http://127.0.0.1:1", "SPOTRELAY_POWEROFF": "a 'b c'", "HOME": "/root"}
+    settings = Settings.of(environment | {"NOTIFY_SOCKET": "/run/notify"})
 
     assert {"HOME": "/root"} == dict(settings.command_environment)
     assert ("a", "b c") == settings.poweroff
@@ -79,6 +81,18 @@ def test_settings_of_the_image_need_no_environment() -> None:
     settings = Settings.of({})
 
     assert (None, None, ("systemctl", "poweroff")) == (settings.imds, settings.endpoint, settings.poweroff)
+
+
+async def test_user_data_in_a_file_comes_before_the_instance_s_own(tmp_path: Path) -> None:
+    """Where the instance's is the script that installs the agent. Otherwise a stock image has no way in."""
+    (tmp_path / "run.toml").write_text("of the file")
+    async with one_instance(user_data=b"of the instance") as (_, imds), InstanceMetadata(endpoint=imds) as metadata:
+        found = [
+            await Arriving(Settings.of({"SPOTRELAY_USER_DATA": str(tmp_path / name)}), metadata)._user_data()
+            for name in ("run.toml", "nothing")
+        ]
+
+    assert [b"of the file", b"of the instance"] == found
 
 
 # --- how it ends
@@ -106,6 +120,7 @@ async def service(
     endpoint: str = "http://127.0.0.1:9",
     module: str = "spotrelay.daemon",
     poweroff: str | None = None,
+    **more: str,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The agent as a process of this computer. Its power-off command makes the file `off`, unless another is given."""
     environment: Mapping[str, str] = {
@@ -115,6 +130,7 @@ async def service(
         "SPOTRELAY_ENDPOINT": endpoint,
         "SPOTRELAY_STATE": str(folder / "state"),
         "SPOTRELAY_POWEROFF": f"touch {folder / 'off'}" if poweroff is None else poweroff,
+        **more,
     }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module),
@@ -175,13 +191,17 @@ async def test_run_that_ends_powers_off_unless_it_asked_not_to(keep_alive: str, 
     """keep_alive is the one exception, and is kept. Otherwise the machine to look at is gone, or each one stays."""
     (tmp_path / "job").mkdir()
     more = f"[instance]\nkeep_alive = {keep_alive}\n"
-    async with a_run(tmp_path, more) as (imds, endpoint), service(tmp_path, imds, endpoint) as process:
+    async with (
+        a_run(tmp_path, more) as (imds, endpoint),
+        service(tmp_path, imds, endpoint, RUNTIME_DIRECTORY=str(tmp_path)) as process,
+    ):
         said = await said_at_its_end(process)
     outcome = await History(open_store((tmp_path / "store").as_uri()), "demo").outcome()
 
     assert outcome is not None, said
     assert "succeeded" == outcome.result
     assert off is (tmp_path / "off").exists()
+    assert off is not (tmp_path / "kept").exists(), "the dead man's switch asks"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ class Arrival:
 
 
 class Attempt:
-    """`wall`: unix seconds as EC2 sees them; `clock`: monotonic. `output`: the file for what the command says."""
+    """`wall`: unix seconds as EC2 sees them; `clock`: monotonic. `output`: the file for what the command says.
+    `cgroup`: the command's own, if there is one."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Attempt:
         environment: Mapping[str, str],
         wall: Callable[[], float],
         clock: Callable[[], float],
+        cgroup: Path | None = None,
     ) -> None:
         self.spec, self.number, self.store = arrival.spec, arrival.number, arrival.store
         self.run = arrival.spec.run.name
@@ -89,7 +91,7 @@ class Attempt:
         self.message = ""
         self.timings: dict[str, float] = {}
         self._arrival, self._identity = arrival, identity
-        self._environment, self._wall, self._clock = environment, wall, clock
+        self._environment, self._wall, self._clock, self._cgroup = environment, wall, clock, cgroup
         directory = Path(self.spec.run.directory)
         self._snapshots = Snapshots(arrival.store, self.run, directory, exclude=self.spec.run.exclude)
         self._marker = Marker(
@@ -217,6 +219,7 @@ class Attempt:
                 environment={**self._environment, **run.env, **self._own_environment()},
                 user=run.user,
                 umask=int(run.umask, 8),
+                cgroup=self._cgroup,
             )
         except CommandError as error:
             self.end = Exited(error.exit_code)

@@ -1,13 +1,5 @@
 """The systemd service: learn who and where we are, find the run, relay it, end the instance.
 
-What comes from the environment, all optional (the unit file and the local cloud set them):
-
-    SPOTRELAY_IMDS        the metadata service (http://169.254.169.254)
-    SPOTRELAY_ENDPOINT    every AWS service, instead of the region's own (the local cloud)
-    SPOTRELAY_ENDPOINT_S3 S3 alone, instead of that
-    SPOTRELAY_STATE       folder for the command's output file (/var/lib/spotrelay)
-    SPOTRELAY_POWEROFF    the command that ends the instance (systemctl poweroff)
-
 What comes as user data is TOML, in one of two forms: [relay] alone (store, queue: the launch template's), and then the
 launcher assigns the run by an object under our instance id; or [relay] and the tables of run.toml, and then this
 instance is the run's first attempt.
@@ -20,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,42 +24,25 @@ from spotrelay.attempt import Arrival, Attempt
 from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.aws.queue import SqsQueue
 from spotrelay.aws.store import open_store
+from spotrelay.command import cgroup
 from spotrelay.core import keys, records, spec
 from spotrelay.core.errors import AlreadyExists, NotFound, RunOver, SpecError, SpotrelayError, Unassigned
 from spotrelay.leave import leave
 from spotrelay.logs import configure
 from spotrelay.patience import patiently
 from spotrelay.ports import Identity, Store
-from spotrelay.relay import Ending, Relay
+from spotrelay.relay import SYSTEM_STOP_S, Ending, Relay
+from spotrelay.service import ServiceManager
+from spotrelay.settings import Settings
 from spotrelay.watch import watch
 
 # The launcher writes the assignment right after EC2's answer, long before an image has booted; a launcher that died in
 # between is called again after the queue's visibility timeout (six times the function's minute).
 ASSIGNED_WITHIN_S = 600.0
-BOOT_PATIENCE_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """`command_environment` is what the command sees of ours: everything but what is meant for the agent."""
-
-    imds: str | None
-    endpoint: str | None
-    endpoint_s3: str | None
-    state: Path
-    poweroff: tuple[str, ...]
-    command_environment: Mapping[str, str]
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Settings:
-        return cls(
-            imds=environment.get("SPOTRELAY_IMDS"),
-            endpoint=environment.get("SPOTRELAY_ENDPOINT"),
-            endpoint_s3=environment.get("SPOTRELAY_ENDPOINT_S3"),
-            state=Path(environment.get("SPOTRELAY_STATE", "/var/lib/spotrelay")),
-            poweroff=tuple(shlex.split(environment.get("SPOTRELAY_POWEROFF", "systemctl poweroff"))),
-            command_environment={k: v for k, v in environment.items() if not k.startswith("SPOTRELAY_")},
-        )
+# A network that is there after two minutes is a slow one, and no reason to buy another machine.
+BOOT_PATIENCE_S = 300.0
+# From the end of the plan to the end of the process: closing what is open.
+STOP_MARGIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +80,7 @@ class Arriving:
         """Raises SpotrelayError when there is nothing for this instance to do."""
         identity = await self._metadata.identity(BOOT_PATIENCE_S)
         structlog.contextvars.bind_contextvars(instance=identity.instance_id)
-        user_data = read_user_data(await self._metadata.user_data(BOOT_PATIENCE_S))
+        user_data = read_user_data(await self._user_data())
         # The metadata service knows the region, but neither boto3 nor obstore asks it.
         os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = identity.region
         store = open_store(user_data.store)
@@ -128,7 +101,22 @@ class Arriving:
             environment=self._settings.command_environment,
             wall=self._wall,
             clock=time.monotonic,
+            cgroup=self._cgroup() if self._settings.delegated else None,
         )
+
+    async def _user_data(self) -> bytes | None:
+        try:
+            return await asyncio.to_thread(self._settings.user_data.read_bytes)
+        except FileNotFoundError:
+            return await self._metadata.user_data(BOOT_PATIENCE_S)
+
+    def _cgroup(self) -> Path | None:
+        """A kernel that cannot do it, or a limit that it does not know, is no reason not to run."""
+        try:
+            return cgroup.prepare(cgroup.own(), self._settings.limits)
+        except OSError as error:
+            structlog.get_logger().error("cgroup.missing", error=str(error), limits=dict(self._settings.limits))
+            return None
 
     def _wall(self) -> float:
         return self._metadata.server_now() or time.time()
@@ -178,14 +166,25 @@ class Arriving:
             return None
 
 
-async def serve(settings: Settings) -> Ending:
+async def serve(settings: Settings, manager: ServiceManager) -> Ending:
     """Relay one attempt."""
     async with InstanceMetadata(endpoint=settings.imds) as metadata:
-        relay = Relay(Arriving(settings, metadata), watch(metadata), clock=time.monotonic)
+        relay = Relay(Arriving(settings, metadata), watch(metadata), clock=time.monotonic, told=manager.status)
+
+        def stop() -> None:
+            manager.stopping(SYSTEM_STOP_S + STOP_MARGIN_S)
+            relay.stop()
+
         loop = asyncio.get_running_loop()
         for caught in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(caught, relay.stop)
-        return await relay.run()
+            loop.add_signal_handler(caught, stop)
+        alive = asyncio.create_task(manager.keep_alive(), name="watchdog")
+        # Not when the run has begun: a machine that waits for its assignment has booted, and is none that failed to.
+        manager.ready()
+        try:
+            return await relay.run()
+        finally:
+            alive.cancel()
 
 
 def main() -> NoReturn:
@@ -195,12 +194,14 @@ def main() -> NoReturn:
         _stand_in(settings)
     log = structlog.get_logger()
     try:
-        ending = asyncio.run(serve(settings))
+        ending = asyncio.run(serve(settings, ServiceManager.of(os.environ)))
     except Exception as error:  # whatever it was, the instance must not burn on
         log.error("agent.broken", error=str(error), exc_info=not isinstance(error, SpotrelayError))
         ending = Ending(error if isinstance(error, SpotrelayError) else SpotrelayError(repr(error)))
     if ending.keep_alive:
         log.warning("instance.kept", why="instance.keep_alive is set")
+        if settings.kept is not None:
+            settings.kept.touch()  # the dead man's switch looks for it
         leave(0)
     log.info("instance.ending", command=settings.poweroff)
     if settings.poweroff:

@@ -52,14 +52,22 @@ class Ending:
 
 
 class Relay:
-    """`arrive` finds the run and makes the Attempt, or raises SpotrelayError; `notices` never ends."""
+    """`arrive` finds the run and makes the Attempt, or raises SpotrelayError; `notices` never ends. `told`: hears in a
+    line, with every step, where things are."""
 
     def __init__(
-        self, arrive: Arrive, notices: AsyncIterator[Event], *, clock: Callable[[], float], stay_s: float = DEAD_MAN_S
+        self,
+        arrive: Arrive,
+        notices: AsyncIterator[Event],
+        *,
+        clock: Callable[[], float],
+        stay_s: float = DEAD_MAN_S,
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.state = State()
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self._arrive, self._notices, self._clock, self._stay_s = arrive, notices, clock, stay_s
+        self._told = told
         self._attempt: Attempt | None = None
         self._refusal: SpotrelayError | None = None
         self._heartbeat: Heartbeat | None = None
@@ -102,10 +110,16 @@ class Relay:
         if isinstance(event, Stopped):
             self._mine.stopped = event  # the outcome says who stopped it, and why
         self._log.info("lifecycle.step", happened=type(event).__name__, phase=str(self.state.phase))
+        self._told(self._standing())
         for effect in effects:
             await self.perform(effect)
         if self._heartbeat is not None:
             self._heartbeat.beat()
+
+    def _standing(self) -> str:
+        if self._attempt is None:
+            return str(self.state.phase)
+        return f"{self._attempt.run}, attempt {self._attempt.number}: {self.state.phase}"
 
     async def perform(self, effect: Effect) -> None:  # noqa: PLR0912 - one line for each effect
         """The only place where an effect becomes an act."""

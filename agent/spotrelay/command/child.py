@@ -187,12 +187,14 @@ async def spawn(
     environment: Mapping[str, str],
     user: str | None = None,
     umask: int | None = None,
+    cgroup: Path | None = None,
 ) -> Child:
     """Start `command` in `directory`, in a session of its own, with exactly this environment.
 
     A program without a slash is looked for in the environment's PATH; with one, it is relative to `directory`. Standard
     output and error are appended to the file `output`. `user`: run as that user, with the user's groups, and with HOME,
     USER, LOGNAME and SHELL of the user in place of those in `environment`; needs root, unless it is who we are.
+    `cgroup`: where it begins, see `cgroup.prepare`.
 
     Raises CommandNotFound, CommandNotExecutable, or CommandError for anything else that keeps it from starting.
     """
@@ -204,6 +206,7 @@ async def spawn(
         "environment": {**environment, **(_login(account) if account else {})},
         "user": _identity(account) if account else None,
         "umask": umask,
+        "cgroup": None if cgroup is None else str(cgroup),
     }
     child = _subreaper()
     answer = await child._start(order)
