@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from spotrelay import host
 from spotrelay.command import child as children
 from spotrelay.command.output import OutputShipper
 from spotrelay.core import events as ev
@@ -189,7 +190,7 @@ class Attempt:
 
     async def _rebuild(self, snapshot: SnapshotId | None) -> None:
         if snapshot is None:
-            await asyncio.to_thread(Path(self.spec.run.directory).mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(host.make_directory, Path(self.spec.run.directory), self.spec.run.user)
             return
         self._restored = await patiently(lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S)
         self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 import structlog
 
+from spotrelay import host
 from spotrelay.attempt import Arrival, Attempt
 from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.aws.queue import SqsQueue
@@ -94,6 +95,8 @@ class Arriving:
         run_spec = spec.from_json(data, source=keys.spec(assignment.run))
         structlog.contextvars.bind_contextvars(run=assignment.run, attempt=assignment.attempt)
         self._settings.state.mkdir(parents=True, exist_ok=True)
+        if self._settings.owns_machine:
+            await asyncio.to_thread(host.prepare, run_spec)
         return Attempt(
             Arrival(store, queue, run_spec, assignment.attempt),
             identity,
@@ -101,7 +104,7 @@ class Arriving:
             environment=self._settings.command_environment,
             wall=self._wall,
             clock=time.monotonic,
-            cgroup=self._cgroup() if self._settings.delegated else None,
+            cgroup=self._cgroup() if self._settings.owns_machine else None,
         )
 
     async def _user_data(self) -> bytes | None:

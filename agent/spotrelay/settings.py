@@ -9,7 +9,8 @@ All of it is optional:
     SPOTRELAY_POWEROFF    the command that ends the instance (systemctl poweroff)
     SPOTRELAY_USER_DATA   a file that is read in place of the instance's user data, if it is there
                           (/etc/spotrelay/run.toml: user data of a stock image is the script that installs us)
-    SPOTRELAY_CGROUP      "delegated": the command gets a cgroup of its own below the service's
+    SPOTRELAY_MACHINE     "own": the machine is the agent's, which may make users and file systems, and gives the
+                          command a cgroup of its own below the service's
     SPOTRELAY_LIMITS      what is written into that: memory.max=30G pids.max=4096
     NOTIFY_SOCKET, WATCHDOG_USEC, RUNTIME_DIRECTORY come from systemd
 """
@@ -38,7 +39,7 @@ class Settings:
     state: Path
     poweroff: tuple[str, ...]
     user_data: Path
-    delegated: bool
+    owns_machine: bool
     limits: Mapping[str, str]
     kept: Path | None
     command_environment: Mapping[str, str]
@@ -52,7 +53,7 @@ class Settings:
             state=Path(environment.get("SPOTRELAY_STATE", "/var/lib/spotrelay")),
             poweroff=tuple(shlex.split(environment.get("SPOTRELAY_POWEROFF", "systemctl poweroff"))),
             user_data=Path(environment.get("SPOTRELAY_USER_DATA", "/etc/spotrelay/run.toml")),
-            delegated=environment.get("SPOTRELAY_CGROUP") == "delegated",
+            owns_machine=environment.get("SPOTRELAY_MACHINE") == "own",
             limits=dict(pair.split("=", 1) for pair in environment.get("SPOTRELAY_LIMITS", "").split() if "=" in pair),
             kept=Path(environment["RUNTIME_DIRECTORY"], "kept") if "RUNTIME_DIRECTORY" in environment else None,
             command_environment={k: v for k, v in environment.items() if not _is_ours(k)},

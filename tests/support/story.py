@@ -55,7 +55,10 @@ SAVE_EVERY_S = 0.25
 
 
 class Stage(LocalCloud):
-    """The local cloud, with runs in it. `told`: what the agents of a machine are told beside the usual."""
+    """The local cloud, with runs in it. `told`: what the agents of a machine are told beside the usual. `python`: as
+    machines have it."""
+
+    python = sys.executable
 
     def __init__(self, folder: Path, baked: Image, **options: Any) -> None:
         super().__init__(folder, baked, **options)
@@ -86,7 +89,7 @@ class Stage(LocalCloud):
         shared = self.folder / "state" / run
         shared.mkdir()
         job = [
-            sys.executable,
+            self.python,
             "-I",
             "-S",
             counting_job.__file__ if job_outside else "counting_job.py",
@@ -242,8 +245,9 @@ class Story:
 
     # --- what must have come of it
 
-    async def ends(self, result: str, *, exit_code: int | None = None) -> records.Outcome:
-        """Wait for the outcome; then everything that is true of every run."""
+    async def ends(self, result: str, *, exit_code: int | None = None, restarted: bool = False) -> records.Outcome:
+        """Wait for the outcome; then everything that is true of every run. `restarted`: agents of it were, and began
+        their attempts again."""
         outcome = await self.outcome()
         await self.off()
         try:
@@ -252,7 +256,7 @@ class Story:
                 assert exit_code == outcome.exit_code
             if result == "succeeded":
                 assert counting_job.result(STEPS) == await self.result()
-            await self.was_owned_by_one()
+            await self.was_owned_by_one(restarted=restarted)
             await self.lost_nothing()
             self.burns_nothing()
         except AssertionError as error:
@@ -268,11 +272,11 @@ class Story:
         await Snapshots(self.stage.store, self.run, target).restore(SnapshotId.parse(outcome.snapshot))
         return (target / "result").read_text() if (target / "result").exists() else "no result"
 
-    async def was_owned_by_one(self) -> None:
+    async def was_owned_by_one(self, *, restarted: bool = False) -> None:
         """P1: never two at a time; and each attempt was begun by the instance that had claimed it, at most once."""
         assert not (self.shared / "overlap").exists()
         starts = [attempt for attempt, what, _ in self.journal() if what == "start"]
-        assert sorted(set(starts)) == starts
+        assert sorted(starts if restarted else set(starts)) == starts
         claims = await self.claims()
         assert set(starts) <= set(range(1, len(claims) + 1))
         assert len({claim.instance for claim in claims}) == len(claims)

@@ -1,0 +1,70 @@
+"""The machine, made fit for a run: its user, its directory's place. For machines that are the agent's own.
+
+Nothing here fails the run. What cannot be made is said; and where the run cannot do without it, the command that does
+not start says so again, and its outcome with it.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from pathlib import Path
+
+import structlog
+
+from spotrelay import disks
+from spotrelay.core.spec import Spec
+
+
+def prepare(spec: Spec) -> None:
+    """Blocking."""
+    if spec.run.user is not None:
+        _make_user(spec.run.user)
+    _use_instance_store(Path(spec.run.directory))
+
+
+def make_directory(directory: Path, user: str | None) -> None:
+    """As it is where no snapshot says otherwise: there, and the user's own. Raises OSError."""
+    if directory.is_dir():
+        return
+    directory.mkdir(parents=True)
+    try:
+        account = pwd.getpwnam(user) if user is not None else None
+    except KeyError:
+        return  # nobody can start the command either, and is told there
+    if account is not None and os.geteuid() == 0:
+        os.chown(directory, account.pw_uid, account.pw_gid)
+
+
+def _make_user(name: str) -> None:
+    log = structlog.get_logger()
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        # "--": a name may begin with a dash. Whether it is one at all is useradd's to say.
+        made = subprocess.run(
+            ["useradd", "--create-home", "--shell", "/bin/bash", "--", name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            log.error("user.missing", user=name, error=made.stderr.strip())
+        else:
+            log.info("user.made", user=name)
+
+
+def _use_instance_store(directory: Path) -> None:
+    log = structlog.get_logger()
+    try:
+        occupied = directory.is_mount() or (directory.is_dir() and any(directory.iterdir()))
+        commands = disks.plan(disks.found(), directory, occupied=occupied)
+        if commands:
+            directory.mkdir(parents=True, exist_ok=True)
+        for command in commands:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+            log.info("disk.prepared", command=command)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        log.error("disk.unused", error=str(said).strip(), why="the directory stays on the root volume")
