@@ -37,5 +37,5 @@ else
     exit 1
 fi
 "$(./find-python.sh)" --version
-mdadm --version 2>&1 | head -n 1
-mkfs.ext4 -V 2>&1 | head -n 1
+mdadm --version 2>&1 | sed -n 1p
+mkfs.ext4 -V 2>&1 | sed -n 1p

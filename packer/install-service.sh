@@ -15,4 +15,4 @@ install -m 644 ../COMMIT /etc/spotrelay/commit
 problems=$(systemd-analyze verify --man=no "$units"/spotrelay-*.service "$units"/spotrelay-*.timer 2>&1 >/dev/null)
 [[ -z $problems ]] || { echo "$problems" >&2; exit 1; }
 systemctl -q enable spotrelay-agent.service spotrelay-dead-man.timer
-systemctl --version | head -n 1
+systemctl --version | sed -n 1p

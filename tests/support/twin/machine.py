@@ -105,7 +105,9 @@ class Twin:
         twin = cls(folder, region, namespace, address, cgroup, console)
         network = NETWORK.format(address=address, gateway=GATEWAY)
         # In a layer of their own: the upper one holds what the machine itself writes.
-        for path, text in {"etc/systemd/network/10-eth0.network": network, "etc/machine-id": "", **files}.items():
+        name = f"127.0.0.1 localhost\n{address} {_hostname(address)}\n"
+        own = {"etc/systemd/network/10-eth0.network": network, "etc/machine-id": "", "etc/hosts": name}
+        for path, text in (own | files).items():
             given = folder / "given" / path
             given.parent.mkdir(parents=True, exist_ok=True)
             given.write_text(text)
@@ -117,7 +119,7 @@ class Twin:
     async def _start(self, visible: Sequence[Path], cloud_init: bool) -> None:
         words = [
             f"--machine=twin-{secrets.token_hex(4)}",
-            f"--hostname=ip-{self.address.replace('.', '-')}",
+            f"--hostname={_hostname(self.address)}",
             f"--uuid={uuid.uuid4().hex}",
             f"--network-namespace-path=/run/netns/{self._namespace}",
             "--capability=CAP_NET_ADMIN",
@@ -227,6 +229,11 @@ class Twin:
             if children and Path(f"/proc/{pid}/comm").read_text().strip() == "systemd-nspawn":
                 return int(children[0])
         return None
+
+
+def _hostname(address: str) -> str:
+    """As EC2 has it."""
+    return f"ip-{address.replace('.', '-')}"
 
 
 def _cgroups() -> Path:

@@ -98,7 +98,9 @@ def _make(target: Path) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=CACHE))
     try:
         root = unfinished / "root"
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root)]
+        lean = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "info")]
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", *lean, f"--include={','.join(PACKAGES)}", SUITE]
+        command.append(str(root))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"mmdebstrap: {done.stderr[-4000:]}"
         _settle(root)
