@@ -23,7 +23,8 @@ from functools import partial
 from typing import Self, TypeVar
 
 import aiohttp
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from spotrelay.core.announcements import rfc_time
 from spotrelay.core.errors import MetadataUnavailable
@@ -195,6 +196,14 @@ async def _patiently(question: Callable[[], Awaitable[T]], patience: float) -> T
         stop=stop_before_delay(patience),
         wait=wait_random_exponential(multiplier=0.1, max=5.0),
         retry=retry_if_exception_type(MetadataUnavailable),
+        before_sleep=_tell,
         reraise=True,
     )
     return await retrying(question)
+
+
+def _tell(retry: RetryCallState) -> None:
+    """Who looks at the console of a machine that waits for its network wants to see that; in ever fewer lines."""
+    if retry.attempt_number & (retry.attempt_number - 1) == 0:
+        error = retry.outcome and retry.outcome.exception()
+        structlog.get_logger().warning("metadata.waiting", error=str(error), tries=retry.attempt_number)

@@ -29,7 +29,7 @@ from moto.ec2.models.amis import Ami
 from support.moto_server import moto_server
 from support.twin import rootfs
 from support.twin.machine import Twin
-from support.twin.network import Region
+from support.twin.network import GATEWAY, LOCALHOST, Region
 from support.twin.wheels import index, wheels
 
 ROOT = Path(__file__).parents[3]
@@ -110,7 +110,7 @@ async def _build(target: Path, bundle: Path, base: Path, packages: Path) -> None
                     "base": name,
                     "commit": _commit(bundle),
                     "root": str(ROOT),
-                    "ec2_endpoint": await region.wire(moto),
+                    "ec2_endpoint": (await region.wire(moto)).replace(LOCALHOST, GATEWAY),
                     "ssh_host": twin.address,
                     "ssh_key": str(work / "key"),
                     "ssh_keypair": "builder",

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.twin.network import GATEWAY, Region
+from support.twin.network import GATEWAY, LOCALHOST, Region
 
 # cgroups of version 2 alone, whatever this computer mounts. /run must be a tmpfs below nspawn's own folder. With a
 # file system on /sys, nspawn keeps it and fills in the rest: so EC2's mark can be there, by which cloud-init knows it.
@@ -105,8 +105,9 @@ class Twin:
         twin = cls(folder, region, namespace, address, cgroup, console)
         network = NETWORK.format(address=address, gateway=GATEWAY)
         # In a layer of their own: the upper one holds what the machine itself writes.
-        name = f"127.0.0.1 localhost\n{address} {_hostname(address)}\n"
-        own = {"etc/systemd/network/10-eth0.network": network, "etc/machine-id": "", "etc/hosts": name}
+        # The agent speaks plain HTTP to loopback alone. So loopback's name is the region's, which eth0 leads to.
+        names = f"{GATEWAY} {LOCALHOST}\n{address} {_hostname(address)}\n"
+        own = {"etc/systemd/network/10-eth0.network": network, "etc/machine-id": "", "etc/hosts": names}
         for path, text in (own | files).items():
             given = folder / "given" / path
             given.parent.mkdir(parents=True, exist_ok=True)

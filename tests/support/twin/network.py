@@ -15,11 +15,12 @@ import secrets
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 GATEWAY, METADATA = "10.77.0.1", "169.254.169.254"
+LOCALHOST = "localhost"
 _NEW_NETWORK = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -35,6 +36,7 @@ class Region:
         self.name = f"relay-{secrets.token_hex(3)}"
         self._instances: dict[str, str] = {}  # address → URL of its metadata service
         self._servers: list[asyncio.Server] = []
+        self._carrying: set[asyncio.Task[None]] = set()
         self._taken = 1
 
     async def __aenter__(self) -> Region:
@@ -61,27 +63,34 @@ class Region:
     async def close(self) -> None:
         for server in self._servers:
             server.close()
+        for task in self._carrying:
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
         await asyncio.to_thread(subprocess.run, ["ip", "netns", "del", self.name], check=False, capture_output=True)
 
     # --- wires
 
     async def wire(self, url: str) -> str:
-        """The URL by which instances reach what is at `url` on this computer."""
+        """The URL by which instances reach what is at `url` on this computer; see `machine.Twin` for its name."""
         parts = urlsplit(url)
         assert parts.port is not None
         await self._wire((GATEWAY, parts.port), lambda _: url)
-        return f"http://{GATEWAY}:{parts.port}"
+        return f"http://{LOCALHOST}:{parts.port}"
 
     async def _wire(self, address: tuple[str, int], target: Callable[[str], str | None]) -> None:
         async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            url = target(writer.get_extra_info("peername")[0])
-            if url is None:
-                writer.transport.abort()
-                return
-            await _carry(reader, writer, url)
+            with _ending(writer):
+                url = target(writer.get_extra_info("peername")[0])
+                if url is not None:
+                    await _carry(reader, writer, url)
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(carry(reader, writer))
+            self._carrying.add(task)
+            task.add_done_callback(self._carrying.discard)
 
         listener = await asyncio.to_thread(_in_namespace, Path("/run/netns") / self.name, lambda: _listen(address))
-        self._servers.append(await asyncio.start_server(carry, sock=listener))
+        self._servers.append(await asyncio.start_server(accept, sock=listener))
 
     def _metadata_of(self, address: str) -> str | None:
         return self._instances.get(address)
@@ -115,13 +124,21 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url
     try:
         there_reader, there_writer = await asyncio.open_connection(parts.hostname, parts.port)
     except OSError:
-        writer.transport.abort()
         return
-    try:
+    with _ending(there_writer):
         await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
-    finally:
-        for end in (writer, there_writer):
-            end.close()
+
+
+@contextlib.contextmanager
+def _ending(writer: asyncio.StreamWriter) -> Iterator[None]:
+    """Whatever happens, the connection ends with it: what was written has been sent, or is for nobody."""
+    try:
+        yield
+    except BaseException:
+        writer.transport.abort()
+        raise
+    else:
+        writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
