@@ -9,10 +9,10 @@ at SIGTERM. `result` is the chain's end: a lost or doubled step gives another on
     SHARED/journal      "<attempt> <what> <counter>", a line for each start and each end
     SHARED/ready-<n>    attempt n has come to its middle, and reacts to SIGTERM
 
-KIND: `holds` waits in its middle for SIGTERM, in the first attempt, `holds-twice` in the second, too, `holds-always` in
-each; so does `stubborn` in the first, and does not hear it; so does `slow-to-save`, and ends when SHARED/may-save is
-there; so does `unclean`, and exits 4; so does `restarted`, until SHARED/may-go-on is there. `fails` exits 3 in its
-middle, `fails-once` as long as the directory does not know of it.
+KIND: `holds` waits in its middle for SIGTERM, in the first attempt, `holds-twice` and `holds-thrice` in as many more,
+`holds-always` in each; so does `stubborn` in the first, and does not hear it; so does `slow-to-save`, and ends when
+SHARED/may-save is there; so does `unclean`, and exits 4; so does `restarted`, until SHARED/may-go-on is there. `fails`
+exits 3 in its middle, `fails-once` as long as the directory does not know of it.
 """
 
 from __future__ import annotations

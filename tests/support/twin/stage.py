@@ -51,7 +51,7 @@ class TwinStage(Stage):
         super().__init__(folder, Image(DIRECTORY, list(launcher_files()), environment={}), **options)
         self.twins: dict[str, Twin] = {}
         self.making = Making()
-        self._built, self._region = built, region
+        self.built, self.region = built, region
 
     async def _boot(self, computer: Computer, imds: str) -> Any:
         making, state = self.making, self.folder / "state"
@@ -63,8 +63,8 @@ class TwinStage(Stage):
         drop_in = "[Service]\n" + "".join(f'Environment="{name}={value}"\n' for name, value in endpoints.items())
         twin = await Twin.boot(
             self.folder / "machines" / computer.instance.id,
-            layers=making.layers or self._built.layers,
-            region=self._region,
+            layers=making.layers or self.built.layers,
+            region=self.region,
             imds=imds,
             console=computer.state / "agent.log",
             files={DROP_IN: drop_in, **making.files},
@@ -78,7 +78,7 @@ class TwinStage(Stage):
     async def __aenter__(self) -> TwinStage:
         await super().__aenter__()
         found = (self.provision.endpoint, str(self.provision.store_endpoint))
-        self.wires = {url: await self._region.wire(url) for url in found}
+        self.wires = {url: await self.region.wire(url) for url in found}
         return self
 
     def console(self, instance: str) -> str:

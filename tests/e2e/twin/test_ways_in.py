@@ -1,0 +1,104 @@
+"""How an instance comes to its run, other than by the launcher's word: user data of the image, and of a stock one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import boto3
+
+from spotrelay.core import spec
+from support.story import Story, until
+from support.twin.image import KEYS
+from support.twin.network import GATEWAY, LOCALHOST
+from support.twin.stage import BUCKET, TwinStage
+from support.twin.wheels import index, wheels
+
+ROOT = Path(__file__).parents[3]
+# cloud-init, pip and the agent's first start, on two cores that others use as well.
+INSTALLED_WITHIN_S = 300.0
+RELAY = '[relay]\nstore = "s3://BUCKET/relay"\nqueue = "https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE"\n'
+
+
+async def test_image_with_a_run_as_its_user_data(cloud: TwinStage) -> None:
+    """The file that a person copies, with its places filled in; the run's user is made where it is missing. Otherwise
+    nobody can try spotrelay without its command line."""
+    example = (ROOT / "scripts/examples/user-data/run.toml").read_text()
+    document = spec.toml_document(example.encode(), source="the example")
+    told = document.pop("relay")
+    assert {"store", "queue"} == told.keys()
+    document["run"] |= {"command": ["sh", "-c", "id -un; pwd; cat /proc/self/cgroup"], "user": "worker"}
+    document["run"]["directory"] = "/home/worker/digits"
+    instance = cloud.boot(cloud.user_data(spec.parse(document, source="the example")))
+    story = Story(cloud, "digits-1", cloud.folder, spec.parse(document, source="the example"))
+    outcome = await story.outcome()
+    await story.off()
+
+    assert "succeeded" == outcome.result, cloud.console(instance)
+    said = (await cloud.store.get("runs/digits-1/attempts/00001/log/000000")).decode()
+    assert ["worker", "/home/worker/digits"] == said.splitlines()[:2]
+    assert "/system.slice/spotrelay-agent.service/command\n" in said
+
+
+async def test_stock_image_that_is_bootstrapped(cloud: TwinStage) -> None:
+    """Debian with scripts/bootstrap as user data: the same bundle as in the image, verified, fetched with the role of
+    the instance; then the run. Otherwise spotrelay needs an image of its own."""
+    story = cloud.plan()
+    await story.save_first()
+    bundle = cloud.built.bundle.read_bytes()
+    put(cloud, bundle)
+    with index(wheels("3.11")) as packages:
+        await on_a_stock_image(cloud, packages)
+        instance = cloud.boot(filled(cloud, hashlib.sha256(bundle).hexdigest(), story.spec))
+        await until(cloud.computers[instance].off.is_set, what="it is off", within=INSTALLED_WITHIN_S)
+
+    assert "spotrelay: started" in cloud.console(instance)
+    await story.ends("succeeded")
+
+
+async def test_bundle_that_is_not_what_it_should_be_is_not_installed(cloud: TwinStage) -> None:
+    """A hash that differs ends the machine, and the console says where. Otherwise whoever can write to the bucket is
+    root on each machine, or a failed installation burns on."""
+    put(cloud, cloud.built.bundle.read_bytes() + b"\0")
+    await on_a_stock_image(cloud, "http://127.0.0.1:9")
+    expected = hashlib.sha256(cloud.built.bundle.read_bytes()).hexdigest()
+    instance = cloud.boot(filled(cloud, expected, cloud.plan().spec))
+    await until(cloud.computers[instance].off.is_set, what="it is off", within=INSTALLED_WITHIN_S)
+
+    assert "spotrelay: bootstrap failed in line" in cloud.console(instance)
+    assert "spotrelay: installed" not in cloud.console(instance)
+
+
+def put(cloud: TwinStage, bundle: bytes) -> None:
+    client = boto3.client("s3", endpoint_url=str(cloud.provision.store_endpoint), **KEYS)
+    client.put_object(Bucket=BUCKET, Key="bundle.tar.gz", Body=bundle)
+    client.close()
+
+
+def filled(cloud: TwinStage, digest: str, run: spec.Spec) -> str:
+    """scripts/bootstrap, as a person fills it in."""
+    script = (ROOT / "scripts/bootstrap").read_text()
+    places = {
+        "bundle=\n": f"bundle=s3://{BUCKET}/bundle.tar.gz\n",
+        "sha256=\n": f"sha256={digest}\n",
+        RELAY: cloud.user_data(run) + "\n",
+    }
+    for place, value in places.items():
+        assert 1 == script.count(place)
+        script = script.replace(place, value)
+    assert len(script.encode()) <= 16 * 1024
+    return script
+
+
+async def on_a_stock_image(cloud: TwinStage, packages: str) -> None:
+    """Instances without our layer, whose cloud-init runs; with this index for pip."""
+    served = await cloud.region.wire(packages)
+    # curl knows by itself where localhost is.
+    endpoint = cloud.wires[str(cloud.provision.store_endpoint)].replace(LOCALHOST, GATEWAY)
+    cloud.making.layers, cloud.making.cloud_init = cloud.built.layers[1:], True
+    cloud.making.files = {
+        "etc/pip.conf": f"[global]\nindex-url = {served}/simple/\n",
+        "etc/systemd/system/cloud-final.service.d/twin.conf": (
+            f"[Service]\nEnvironment=AWS_ENDPOINT_URL_S3={endpoint}\n"
+        ),
+    }
