@@ -42,15 +42,12 @@ def _make_user(name: str) -> None:
     try:
         pwd.getpwnam(name)
     except KeyError:
-        # "--": a name may begin with a dash. Whether it is one at all is useradd's to say.
-        made = subprocess.run(
-            ["useradd", "--create-home", "--shell", "/bin/bash", "--", name],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode != 0:
-            log.error("user.missing", user=name, error=made.stderr.strip())
+        try:
+            # "--": a name may begin with a dash. Whether it is one at all is useradd's to say.
+            making = ["useradd", "--create-home", "--shell", "/bin/bash", "--", name]
+            subprocess.run(making, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            log.error("user.missing", user=name, error=_said(error))
         else:
             log.info("user.made", user=name)
 
@@ -66,5 +63,9 @@ def _use_instance_store(directory: Path) -> None:
             subprocess.run(command, check=True, capture_output=True, text=True)
             log.info("disk.prepared", command=command)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        log.error("disk.unused", error=str(said).strip(), why="the directory stays on the root volume")
+        log.error("disk.unused", error=_said(error), why="the directory stays on the root volume")
+
+
+def _said(error: Exception) -> str:
+    """The program's own words, where there are any."""
+    return str(getattr(error, "stderr", None) or error).strip()

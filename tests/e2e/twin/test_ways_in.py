@@ -101,4 +101,6 @@ async def on_a_stock_image(cloud: TwinStage, packages: str) -> None:
         "etc/systemd/system/cloud-final.service.d/twin.conf": (
             f"[Service]\nEnvironment=AWS_ENDPOINT_URL_S3={endpoint}\n"
         ),
+        # Its first stage asks by DHCP, before there is a network. Nobody answers here; it would wait for a minute.
+        "etc/systemd/system/cloud-init-local.service.d/twin.conf": "[Unit]\nConditionPathExists=/there/is/none\n",
     }

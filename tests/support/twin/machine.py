@@ -153,6 +153,10 @@ class Twin:
         elif self._process is not None and self._process.returncode is None:
             self._process.kill()
 
+    async def plug(self, *, into: bool) -> None:
+        """Its network cable: into the region's bridge, or out of it."""
+        await asyncio.to_thread(self._region.plug, self.address, into=into)
+
     async def off(self) -> int:
         assert self._off is not None
         return await asyncio.shield(self._off)
