@@ -15,7 +15,7 @@ TEMPLATE = PACKER / "spotrelay.pkr.hcl"
 BASES = ("debian-12", "debian-13", "ubuntu-24.04", "amazon-linux-2023", "gpu")
 SHELL = [
     *sorted(PACKER.glob("*.sh")),
-    *(path for path in sorted((ROOT / "scripts").iterdir()) if path.is_file()),
+    *(path for path in sorted((ROOT / "scripts").iterdir()) if path.is_file() and not path.suffix),
     ROOT / ".ci" / "run",
 ]
 
@@ -31,7 +31,7 @@ def test_shellcheck_has_nothing_to_say() -> None:
         check=False,
     )
 
-    assert (0, "") == (done.returncode, done.stdout)
+    assert 0 == done.returncode, done.stdout
 
 
 @pytest.mark.parametrize("script", sorted(PACKER.glob("*.sh")), ids=lambda path: path.name)

@@ -66,10 +66,10 @@ def built() -> Built:
         packages = wheels(BASE[rootfs.SUITE][1])
         with rootfs.locked(rootfs.CACHE):
             if not target.exists():
-                for old in rootfs.CACHE.glob("image-*"):
-                    shutil.rmtree(old)
+                rootfs.forget("image-*")
                 with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=rootfs.CACHE) as unfinished:
                     build(Path(unfinished) / "image", bundle, base, packages).rename(target)
+    target.touch()
     said = json.loads((target / "said.json").read_text())
     return Built((target / "layer", base), said["ami"], target / "bundle.tar.gz", said["packer"])
 

@@ -41,7 +41,7 @@ PACKAGES = [
     "e2fsprogs",
     "chrony",
 ]
-PROGRAMS = ("mmdebstrap", "systemd-nspawn", "ip", "nsenter", "unshare")
+PROGRAMS = ("mmdebstrap", "systemd-nspawn", "packer", "ssh-keygen", "ip", "nsenter", "unshare")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/root") / ".cache") / "spotrelay/twin"
 
 # What a cloud's own set-up would do by DHCP and DNS. Names that are in no file do not exist, at once: the resolver
@@ -88,9 +88,9 @@ def base() -> Path:
     target = CACHE / f"{SUITE}-{hashlib.sha256(made_of).hexdigest()[:16]}"
     with locked(CACHE):
         if not target.exists():
-            for old in CACHE.glob(f"{SUITE}-*"):
-                shutil.rmtree(old)
+            forget(f"{SUITE}-*")
             _make(target)
+    target.touch()
     return target
 
 
@@ -123,6 +123,13 @@ def _settle(root: Path) -> None:
     # As a cloud image has it: there is no password to log in with.
     subprocess.run(["useradd", "-R", str(root), "-m", "-s", "/bin/bash", USER], check=True)
     (root / "etc/sudoers.d/90-twin").write_text(f"{USER} ALL=(ALL) NOPASSWD:ALL\n")
+
+
+def forget(pattern: str) -> None:
+    """What nobody has used for a day. What is younger may be another checkout's, whose tests run just now."""
+    for old in CACHE.glob(pattern):
+        if time.time() - old.stat().st_mtime > 86_400:
+            shutil.rmtree(old)
 
 
 @contextmanager

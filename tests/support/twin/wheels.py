@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from support.twin.rootfs import CACHE, locked
+from support.twin.rootfs import CACHE, forget, locked
 
 ROOT = Path(__file__).parents[3]
 # For a machine of Debian 12 or 13: their C library takes wheels of all these.
@@ -32,9 +31,9 @@ def wheels(python: str) -> Path:
     target = CACHE / f"wheels-{python}-{hashlib.sha256(lock).hexdigest()[:16]}"
     with locked(CACHE):
         if not target.exists():
-            for old in CACHE.glob(f"wheels-{python}-*"):
-                shutil.rmtree(old)
+            forget(f"wheels-{python}-*")
             _fetch(python, target)
+    target.touch()
     return target
 
 
