@@ -20,6 +20,7 @@ from spotrelay.core.manifest import Extent, File, Pack, Skipped
 from spotrelay.ports import Store
 from spotrelay.snapshot import pack, read, scan
 from spotrelay.snapshot.descent import Descent
+from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.pack import Packed
 from spotrelay.snapshot.read import Piece, Stamp
 from spotrelay.snapshot.scan import Found
@@ -63,11 +64,12 @@ class Contents:
         known: dict[str, Pack],
         threads: Threads,
         *,
+        pace: Pace | None = None,
         tally: Tally,
         tell: Callable[[], None],
     ) -> None:
         self._store, self._run, self._root, self._known = store, run, root, known
-        self._threads, self._tally, self._tell = threads, tally, tell
+        self._threads, self._tally, self._tell, self._pace = threads, tally, tell, pace
         self._claimed: set[str] = set()
         self._room = asyncio.Semaphore(IN_FLIGHT)
 
@@ -77,6 +79,7 @@ class Contents:
 
     async def small(self, files: list[Found]) -> list[Outcome | Outgrown]:
         try:
+            await self._spend(sum(found.status.st_size for found in files))
             outcomes, packed = await self._threads.run(_read_small, self._root, files)
             if packed is not None:
                 await self._send(packed)
@@ -110,10 +113,15 @@ class Contents:
 
     async def _slice(self, file: int, wanted: list[tuple[int, int]]) -> list[Extent]:
         async with self._room:
+            await self._spend(sum(length for _, length in wanted))
             packed, extents = await self._threads.run(_read_slice, file, wanted)
             if packed is not None:
                 await self._send(packed)
         return extents
+
+    async def _spend(self, nbytes: int) -> None:
+        if self._pace is not None:
+            await self._pace.spend(nbytes)
 
     async def _send(self, packed: Packed) -> None:
         """Once, though two files hold the same bytes: whoever comes second relies on the first, whose failure fails

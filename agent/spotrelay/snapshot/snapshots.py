@@ -20,6 +20,7 @@ from spotrelay.snapshot import artifacts, read, scan, stored_manifest
 from spotrelay.snapshot.contents import Contents, Tally
 from spotrelay.snapshot.exclude import Exclusions, mounts_below
 from spotrelay.snapshot.index import Index
+from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.restore import Restoring
 from spotrelay.snapshot.save import Saving
 from spotrelay.snapshot.threads import Threads
@@ -101,8 +102,10 @@ class Snapshots:
         *,
         deadline: float | None = None,
         progress: Callable[[Progress], None] | None = None,
+        pace: Pace | None = None,
     ) -> Saved:
-        """Commit the directory as `snapshot`. `deadline`: monotonic seconds, after which nothing is written.
+        """Commit the directory as `snapshot`. `deadline`: monotonic seconds, after which nothing is written. `pace`:
+        how fast it may go beside a running command.
 
         Raises SaveFailed (the deadline, or the directory itself), AlreadyExists (that snapshot is committed), and other
         StoreErrors as they are. Whatever is raised, cancellation included: unless the store took the commit and its
@@ -113,12 +116,17 @@ class Snapshots:
             # Outermost, because its TimeoutError is an OSError too. loop.time() is time.monotonic().
             async with asyncio.timeout_at(deadline):
                 with self._errors_as(SaveFailed):
-                    return await self._save(snapshot, deadline, progress, tally)
+                    return await self._save(snapshot, deadline, progress, pace, tally)
         except TimeoutError as error:
             raise _too_late(snapshot, tally) from error
 
     async def _save(
-        self, snapshot: SnapshotId, deadline: float | None, progress: Callable[[Progress], None] | None, tally: Tally
+        self,
+        snapshot: SnapshotId,
+        deadline: float | None,
+        progress: Callable[[Progress], None] | None,
+        pace: Pace | None,
+        tally: Tally,
     ) -> Saved:
         def tell() -> None:
             if progress is not None:
@@ -126,8 +134,9 @@ class Snapshots:
 
         began = time.monotonic()
         with self._root() as root, closing(scan.scan(root, self._exclusions())) as items:
-            async with Threads(WORKERS) as threads:
-                contents = Contents(self._store, self._run, root, self._index.packs, threads, tally=tally, tell=tell)
+            async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
+                known = self._index.packs
+                contents = Contents(self._store, self._run, root, known, threads, pace=pace, tally=tally, tell=tell)
                 saving = Saving(root, self._index, contents, threads)
                 await saving.collect(items)
                 data = await threads.run(saving.encode, Header(self._run, snapshot))
