@@ -69,8 +69,11 @@ class Store(Protocol):
         """Names that begin with `prefix`, sorted. Strongly consistent, as S3 is."""
         ...
 
-    async def delete(self, key: str) -> None:
-        """Remove the object; none there is no error."""
+    async def delete(self, *keys: str) -> None:
+        """Remove these objects, in as few requests as there can be (S3: 1,000 in one); none there is no error.
+
+        What it raises leaves any of them there, or none.
+        """
         ...
 
 

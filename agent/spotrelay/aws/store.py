@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -45,6 +45,8 @@ ATTEMPT_S = 30
 CONNECT_S = 5
 # S3 takes 10,000 parts: 16 MiB each allow for objects of 160 GB.
 PART = 16 << 20
+# What S3 deletes by one request.
+BULK = 1000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -138,13 +140,22 @@ class ObjectStore:
 
         return await self._retrying(attempt)
 
-    async def delete(self, key: str) -> None:
-        async def attempt() -> None:
-            with _classified(key):
-                await obstore.delete_async(self._store, key)
+    async def delete(self, *keys: str) -> None:
+        for begin in range(0, len(keys), BULK):
+            some = keys[begin : begin + BULK]
+            try:
+                await self._delete(some)
+            except NotFound:  # a folder minds, and stops there; S3 does not
+                for key in some:
+                    with suppress(NotFound):
+                        await self._delete([key])
 
-        with suppress(NotFound):
-            await self._retrying(attempt)
+    async def _delete(self, keys: Sequence[str]) -> None:
+        async def attempt() -> None:
+            with _classified(keys[0]):
+                await obstore.delete_async(self._store, list(keys))
+
+        await self._retrying(attempt)
 
     async def _put(self, key: str, data: bytes, mode: Any) -> None:
         with _classified(key):
