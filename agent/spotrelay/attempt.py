@@ -49,6 +49,9 @@ PATIENCE_S = 600.0
 HANDOVER_S = 30.0
 # How often a successor looks for the hand-over: four small reads, and nobody works meanwhile.
 LOOK_S = 0.5
+# How old the last beat that found nobody else may be when something is deleted: four beats. A successor waits three
+# minutes for a heart that is silent (predecessors.py), so two are left for a request that is under way.
+OWNED_S = 60.0
 # What a helper gets to end once its program has: it has nothing to save, only something to close.
 LEFT_BEHIND_S = 3.0
 

@@ -218,6 +218,24 @@ def load(lines: Iterable[bytes]) -> Manifest:
     return Manifest(reader.header, reader.packs, reader.entries)
 
 
+def pack_names(lines: Iterable[bytes]) -> frozenset[str]:
+    """The packs that a manifest refers to, from its pack rows; entries are not looked at, but that all packs were seen
+    is. Raises as `load` does.
+    """
+    reader, last = _Reader(), b""
+    try:
+        for line in lines:
+            if reader.header is None or line.startswith(b'{"kind":"pack"'):
+                reader.take(line)
+            last = line
+        said = json.loads(last or b"null")
+    except (ValueError, RecursionError) as error:
+        raise ManifestInvalid(f"manifest: {error}", next_step=_NEXT_STEP) from error
+    if not isinstance(said, dict) or (said.get("kind"), said.get("packs")) != ("end", len(reader.packs)):
+        raise ManifestInvalid("manifest ends without its last row, or lacks a pack", next_step=_NEXT_STEP)
+    return frozenset(reader.packs)
+
+
 _NEXT_STEP = "nothing was written; an earlier snapshot of the run may be whole"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +177,16 @@ class Snapshots:
             async with Threads(WORKERS) as threads:
                 files, skipped = await artifacts.publish(self._store, self._run, root, self._exclusions(), threads)
         return Published(files, tuple(skipped))
+
+    # --- what the next save relies on -------------------------------------------------------------------------------
+
+    def known_packs(self) -> frozenset[str]:
+        """Packs that the next save would refer to without sending them."""
+        return frozenset(self._index.packs)
+
+    def forget_packs(self, gone: Collection[str]) -> None:
+        """These are no longer in the store: the next save sends them again, from the files that have them."""
+        self._index.forget(gone)
 
     # --- before the first byte lands --------------------------------------------------------------------------------
 
