@@ -90,7 +90,9 @@ class Attempt:
         self._arrival, self._identity = arrival, identity
         self._environment, self._wall, self._clock = environment, wall, clock
         directory = Path(self.spec.run.directory)
-        self._snapshots = Snapshots(arrival.store, self.run, directory, exclude=self.spec.run.exclude)
+        self._snapshots = Snapshots(
+            arrival.store, self.run, directory, exclude=self.spec.run.exclude, memory_mib=self.spec.save.memory_mib
+        )
         self._output_path = output
         self._output = OutputShipper(arrival.store, self.run, self.number, output)
         self._shipping: asyncio.Task[None] | None = None

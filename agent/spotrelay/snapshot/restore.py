@@ -73,6 +73,7 @@ class Restoring:
         self.skipped = plan.skipped
         self._store, self._run, self._root, self._plan, self._exclude = store, run, root, plan, exclude
         self._line, self._threads = line, threads
+        self._rooms: list[bytearray] = []  # used again, as the buffers in pack.py are
 
     async def rebuild(self, tell: Callable[[int], None]) -> None:
         """`tell` gets the number of bytes whenever some have been written."""
@@ -105,8 +106,11 @@ class Restoring:
         togethers = self._plan.whole.get(what.hash, [])
         files = {path for path, _ in places}
         if what.stored < what.size or togethers or len(files) > MOST_OPEN:
-            stored = await self._store.get(key)
-            return await self._threads.run(self._fill, what, stored, places, togethers)
+            arriving = _Arriving(what, self._rooms.pop() if self._rooms else bytearray(pack.SLICE))
+            await self._store.get_stream(key, arriving.begin)
+            written = await self._threads.run(self._fill, what, arriving.stored(), places, togethers)
+            self._rooms.append(arriving.room)
+            return written
         opened = await self._threads.run(self._open_all, files)
         try:
             stream = _Stream(what, [(opened[path], extent) for path, extent in places])
@@ -140,7 +144,7 @@ class Restoring:
             raise
         return opened
 
-    def _fill(self, what: Pack, stored: bytes, places: Places, togethers: list[Together]) -> int:
+    def _fill(self, what: Pack, stored: memoryview, places: Places, togethers: list[Together]) -> int:
         raw = memoryview(pack.unseal(what, stored))
         written = sum(extent.length for _, extent in places)
         with Descent(self._root) as down:
@@ -237,6 +241,28 @@ class Restoring:
             raise RestoreFailed(f"{text(path)!r} is not what the snapshot holds", next_step="see the file system's log")
         if status.st_mtime_ns != meta.mtime:
             self.skipped.append(Skipped(path, "time of change: this file system keeps it less exactly"))
+
+
+class _Arriving:
+    """A pack that is looked at as a whole."""
+
+    def __init__(self, what: Pack, room: bytearray) -> None:
+        self._what, self._at = what, 0
+        self.room = room if what.stored <= len(room) else bytearray(what.stored)
+
+    def begin(self) -> Callable[[memoryview], None]:
+        self._at = 0
+        return self._take
+
+    def _take(self, chunk: memoryview) -> None:
+        end = self._at + len(chunk)
+        if end > self._what.stored:
+            raise pack.corrupt(self._what, "it is longer than what was stored")
+        self.room[self._at : end] = chunk
+        self._at = end
+
+    def stored(self) -> memoryview:
+        return memoryview(self.room)[: self._at]
 
 
 class _Stream:
