@@ -97,7 +97,9 @@ class Attempt:
         self._environment, self._wall, self._clock = environment, wall, clock
         directory = Path(self.spec.run.directory)
         line = Line(arrival.store, clock=clock)
-        self._snapshots = Snapshots(line.as_store(), self.run, directory, exclude=self.spec.run.exclude)
+        self._snapshots = Snapshots(
+            line.as_store(), self.run, directory, exclude=self.spec.run.exclude, memory_mib=self.spec.save.memory_mib
+        )
         self._output_path = output
         self._output = OutputShipper(arrival.store, self.run, self.number, output)
         self._shipping: asyncio.Task[None] | None = None
