@@ -174,7 +174,7 @@ async def test_last_save_sends_only_what_the_last_checkpoint_changed(directory: 
     (directory / "old").write_bytes(os.urandom(3 * MIB))
     (directory / "older").write_bytes(os.urandom(2 * MIB))
     for number in range(50):
-        (directory / f"small-{number}").write_bytes(os.urandom(1000))
+        (directory / f"small-{number}").write_bytes(os.urandom(10_000))
     hangs = asyncio.Event()
 
     async def slow(method: str, key: str) -> None:

@@ -151,10 +151,11 @@ class Snapshots:
                 saving = Saving(survey, index, contents, line, threads)
                 await saving.collect(walk)
                 data = await threads.run(saving.encode, Header(self._run, snapshot))
+            # Before the commit: what was read and sent need not be again, whatever becomes of this snapshot.
+            self._index = index.succeeded_by(saving.blocks)
             if deadline is not None and time.monotonic() >= deadline:
                 raise _too_late(snapshot, tally)
             await self._store.create(keys.snapshot(self._run, snapshot), data)
-        self._index = index.succeeded_by(saving.blocks)
         kept, torn, skipped = saving.remarks()
         return Saved(
             snapshot,
