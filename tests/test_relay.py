@@ -176,6 +176,7 @@ async def test_save_that_does_not_arrive_in_time_leaves_the_one_before(tmp_path:
         await life.ends()
 
         assert "1-0" == (await handover(store.store)).snapshot
+        assert "snapshot 1-0, " in (await handover(store.store)).message, "which one stands, and how old it is"
         assert Effect.HAND_OVER in life.effects
         assert [keys.SnapshotId(1, 0)] == keys.snapshots_among(await store.store.list(keys.snapshots(RUN)))
 

@@ -36,13 +36,16 @@ from spotrelay.core.keys import SnapshotId
 from spotrelay.core.lifecycle import Result
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.core.spec import Spec
+from spotrelay.experience import experience
 from spotrelay.history import History
+from spotrelay.line import Line
 from spotrelay.marker import Marker
 from spotrelay.patience import patiently
 from spotrelay.ports import Identity, ResumeQueue, Store
 from spotrelay.predecessors import Predecessors
 from spotrelay.saving import Saver
-from spotrelay.snapshot import Restored, Saved, Snapshots
+from spotrelay.snapshot import Progress, Restored, Saved, Snapshots
+from spotrelay.snapshot.housekeeping import Housekeeping
 
 # How long a step may wait for its surroundings. Ten minutes of an instance cost less than starting over on another;
 # an outage of hours would burn more than it saves (P5), so then it ends, and EC2's event finds another.
@@ -51,6 +54,9 @@ PATIENCE_S = 600.0
 HANDOVER_S = 30.0
 # How often a successor looks for the hand-over: four small reads, and nobody works meanwhile.
 LOOK_S = 0.5
+# How old the last beat that found nobody else may be when something is deleted: four beats. A successor waits three
+# minutes for a heart that is silent (predecessors.py), so two are left for a request that is under way.
+OWNED_S = 60.0
 # What a helper gets to end once its program has: it has nothing to save, only something to close.
 LEFT_BEHIND_S = 3.0
 
@@ -94,7 +100,10 @@ class Attempt:
         self._arrival, self._identity = arrival, identity
         self._environment, self._wall, self._clock, self._cgroup = environment, wall, clock, cgroup
         directory = Path(self.spec.run.directory)
-        self._snapshots = Snapshots(arrival.store, self.run, directory, exclude=self.spec.run.exclude)
+        line = Line(arrival.store, clock=clock)
+        self._snapshots = Snapshots(
+            line.as_store(), self.run, directory, exclude=self.spec.run.exclude, memory_mib=self.spec.save.memory_mib
+        )
         self._marker = Marker(
             output.with_suffix(".here"),
             directory,
@@ -105,7 +114,9 @@ class Attempt:
         self._output_path = output
         self._output = OutputShipper(arrival.store, self.run, self.number, output)
         self._shipping: asyncio.Task[None] | None = None
-        self.saver = Saver(self._snapshots, self.number, told=self._on_saved)
+        self.saver = Saver(self._snapshots, self.number, told=self._on_saved, line=line, clock=clock)
+        # When nobody else was seen at it last; the relay knows.
+        self.undisputed_at: Callable[[], float | None] = lambda: None
         self.newest: SnapshotId | None = None
         self._restored: Restored | None = None
         self.errors = 0
@@ -115,6 +126,9 @@ class Attempt:
         self._ended_at: float | None = None
         self._kept_s = 0.0
         self._saved_bytes = 0
+        self._newest_at: float | None = None
+        self._progress: Progress | None = None
+        self._warned = ""
         self._log = structlog.get_logger()
 
     # --- the way in
@@ -175,6 +189,10 @@ class Attempt:
         was restarted finds it on its disk, newer than any snapshot."""
         try:
             snapshot = await patiently(self._fix_base, what="base", for_s=PATIENCE_S)
+            await self._learn()
+            self.saver.keeper = Housekeeping(
+                self.store, self.run, self.number, self._snapshots, base=snapshot, owned=self.owns
+            )
             if self._marker.holds():
                 await self._take_up(snapshot)
             else:
@@ -209,6 +227,18 @@ class Attempt:
         if newest is not None and newest.attempt == self.number:
             self.saver.begin_at(newest.number + 1)
         return newest
+
+    async def _learn(self) -> None:
+        """What earlier attempts took. Nice to know, and no reason to wait."""
+        try:
+            self.saver.learned = await experience(self.history, self.number, self._identity.instance_type)
+        except StoreError as error:
+            self._log.warning("experience.unknown", error=str(error))
+
+    def owns(self) -> bool:
+        """No notice has come, and nobody else was seen at the run a moment ago."""
+        seen = self.undisputed_at()
+        return self.gone_at is None and seen is not None and self._clock() - seen < OWNED_S
 
     async def spawn(self) -> Event:
         run = self.spec.run
@@ -320,7 +350,7 @@ class Attempt:
         began = self._clock()
         try:
             await self.saver.stop()
-            await patiently(self.saver.save, what="last save", for_s=PATIENCE_S)
+            await patiently(lambda: self.saver.save(self._on_progress), what="last save", for_s=PATIENCE_S)
         except (SpotrelayError, OSError) as error:
             self.message = self.message or f"the last save failed: {error}"
             self._log.error("snapshot.missed", error=str(error), stands=str(self.newest))
@@ -328,6 +358,22 @@ class Attempt:
         self.timings["save_s"] = self._clock() - began
         assert self.newest is not None
         return ev.Saved(self.newest)
+
+    def save_was_late(self) -> Event:
+        """Its time is over (P4). The hand-over says which snapshot stands, and how much is lost."""
+        sent = self._progress.bytes if self._progress else 0
+        expected = self.saver.forecast().dirty
+        of = f" of about {expected}" if expected else ""
+        stands = "no snapshot of this attempt stands"
+        if self._newest_at is not None:
+            stands = f"snapshot {self.newest}, {self._clock() - self._newest_at:.0f} s old, stands"
+        late = f"the last save did not arrive in time: {sent} bytes{of} were sent; {stands}"
+        self.message = f"{self.message}; {late}" if self.message else late
+        self._log.error("snapshot.late", sent=sent, stands=str(self.newest))
+        return ev.SaveMissed()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._progress = progress
 
     async def _ship_output(self) -> None:
         """After snapshot and hand-over: nobody waits for the command's words."""
@@ -339,9 +385,17 @@ class Attempt:
     def _on_saved(self, saved: Saved) -> None:
         self.newest = saved.snapshot
         self._saved_bytes = saved.new_bytes
+        self._newest_at = began = self._clock() - saved.seconds
         if self._spawned_at is not None:
-            began = self._clock() - saved.seconds
             self._kept_s = max(0.0, min(began, self._ended_at or began) - self._spawned_at)
+        self._warn()
+
+    def _warn(self) -> None:
+        """Once for each thing to say: numbers move with each save."""
+        warning = self.saver.forecast().warning
+        if bool(warning) != bool(self._warned):
+            self._log.warning("deadline.tight" if warning else "deadline.fits", warning=warning)
+        self._warned = warning
 
     async def hand_over(self, *, errored: bool, notice: str | None) -> Event:
         exited = self.end.status if self.end is not None else None
@@ -360,6 +414,7 @@ class Attempt:
             saved_bytes=self._saved_bytes,
             restored_bytes=self._restored.bytes if self._restored else 0,
             kept_s=self._kept_s,
+            warning=self._warned,
         )
         await self._written(keys.handover(self.run, self.number), records.encode(handover), HANDOVER_S)
         await self._ship_output()
@@ -409,7 +464,7 @@ class Attempt:
     # --- what others see
 
     def status(self, phase: str) -> records.Status:
-        last = self.saver.last
+        last, expected = self.saver.last, self.saver.forecast()
         return records.Status(
             instance=self._identity.instance_id,
             phase=phase,
@@ -420,6 +475,11 @@ class Attempt:
             last_save_bytes=last.new_bytes if last else None,
             restored_bytes=self._restored.bytes if self._restored else None,
             kept_s=self._kept_s,
+            checkpoint_s=expected.checkpoint_s,
+            dirty_bytes=expected.dirty,
+            upload_bytes_s=expected.rate,
+            needed_s=expected.needed_s if expected.dirty is not None and expected.rate else None,
+            warning=self._warned,
         )
 
     def out_of_hours(self) -> str | None:

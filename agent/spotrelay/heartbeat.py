@@ -8,6 +8,9 @@ why, and the outcome will say that.
 What fences (P1) is a later attempt that has fixed its base: it goes on without us. One that has merely claimed waits
 for what is still being saved. Where this attempt did not ask for it, that is a notice: EC2 told the launcher, by an
 event or by the state of the spot request, what the metadata service failed to tell here.
+
+`undisputed_at` is when the last whole beat began that found nobody: as long as that is recent, the run is this
+attempt's alone, and what it does not need may be deleted (snapshot/housekeeping.py).
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ class Heartbeat:
         self._history, self._attempt = history, attempt
         self._status, self._asked, self._over, self._clock = status, asked, over, clock
         self._at_once = asyncio.Event()
+        self.undisputed_at: float | None = None
 
     def beat(self) -> None:
         self._at_once.set()
@@ -56,9 +60,13 @@ class Heartbeat:
         log, told = structlog.get_logger(), set[type[Event]]()
         while True:
             self._at_once.clear()
+            began = self._clock()
             try:
                 await self._write()
-                for event in await self._look():
+                found = await self._look()
+                if not found and not self._asked():
+                    self.undisputed_at = began
+                for event in found:
                     if type(event) not in told:
                         told.add(type(event))
                         yield event

@@ -49,8 +49,18 @@ class Store(Protocol):
         """The object's bytes. Raises NotFound."""
         ...
 
-    async def put(self, key: str, data: bytes) -> None:
-        """Write the object, whole, replacing one that is there."""
+    async def get_stream(self, key: str, begin: Callable[[], Callable[[memoryview], None]]) -> None:
+        """Hand the object's bytes over in order, a chunk at a time, to what `begin` returns; each try begins anew.
+
+        Both are called in a thread of the store's, `take(chunk)` with memory that is good until it returns. When
+        this has returned or raised, cancelled or not, they are not called any more. Raises NotFound, and what they
+        raise.
+        """
+        ...
+
+    async def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write the object, whole, replacing one that is there. `data` may change once this has returned; if it
+        raises, never."""
         ...
 
     async def put_stream(self, key: str, chunks: Callable[[], AsyncIterator[bytes]]) -> None:
@@ -69,8 +79,11 @@ class Store(Protocol):
         """Names that begin with `prefix`, sorted. Strongly consistent, as S3 is."""
         ...
 
-    async def delete(self, key: str) -> None:
-        """Remove the object; none there is no error."""
+    async def delete(self, *keys: str) -> None:
+        """Remove these objects, in as few requests as there can be (S3: 1,000 in one); none there is no error.
+
+        What it raises leaves any of them there, or none.
+        """
         ...
 
 

@@ -137,14 +137,14 @@ class Relay:
                 self._work(self._mine.spawn)
             case Effect.BEGIN_SAVING:
                 self._go("child", self._report(self._mine.ended))
-                if self._mine.spec.save.every_s:
-                    self._mine.saver.start(self._mine.spec.save.every_s)
+                self._mine.saver.start(self._mine.spec.save.every_s)
             case Effect.SAVE_EARLY:
                 self._mine.saver.early()
             case Effect.POST_RESUME:
                 self._post = asyncio.create_task(self._mine.post_resume(), name="post")
             case Effect.DRAIN:
                 self._replan()
+                self._mine.saver.hurry()
                 self._go("signal", self._signal())
             case Effect.REPLAN:
                 self._replan()
@@ -196,6 +196,7 @@ class Relay:
             over=attempt.out_of_hours,
             clock=self._clock,
         )
+        attempt.undisputed_at = lambda: self._heartbeat.undisputed_at if self._heartbeat else None
         self._go("heartbeat", self._forward(self._heartbeat.events()))
 
     async def _signal(self) -> None:
@@ -211,8 +212,7 @@ class Relay:
             async with asyncio.timeout(until - now) as self._save_limit:
                 event = await self._mine.save()
         except TimeoutError:
-            self._log.error("snapshot.late", stands=str(self._mine.newest))
-            event = ev.SaveMissed()
+            event = self._mine.save_was_late()
         finally:
             self._save_limit = None
         self.events.put_nowait(event)
@@ -244,9 +244,21 @@ class Relay:
         """Divide what is left. A person's stop has no deadline: it takes the two minutes that a notice would give."""
         now = self._clock()
         gone_at = self._notice.deadline if self._notice else now + STOP_S
-        plan = deadline.plan(now=now, gone_at=gone_at, save_estimate_s=self._mine.saver.estimate_s)
+        expected = self._mine.saver.forecast()
+        plan = deadline.plan(
+            now=now,
+            gone_at=gone_at,
+            save_estimate_s=expected.save_s,
+            checkpoint_s=expected.checkpoint_s or 0.0,
+        )
         self._plan = plan if self._notice else None
-        self._log.info("deadline.planned", child_s=plan.kill_at - now, save_s=plan.commit_by - plan.kill_at)
+        self._log.info(
+            "deadline.planned",
+            child_s=plan.kill_at - now,
+            save_s=plan.commit_by - plan.kill_at,
+            expected_save_s=expected.save_s,
+            expected_child_s=expected.checkpoint_s,
+        )
         if self.state.phase in (Phase.DRAINING, Phase.STOPPING):
             self._at("grace", plan.kill_at, ev.GraceOver())
         if self._save_limit is not None:

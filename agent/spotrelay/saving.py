@@ -1,78 +1,191 @@
 """Save the directory while the command runs, and once more at its end.
 
-1. Between notices: every `every_s`, or at once when EC2 recommends a rebalance. A save that fails is logged, never
-   raised: the command is not hurt by it (P6), and the snapshot before it stands.
-2. At the end: a save that is under way is abandoned (what it has sent counts for the next), and the last one begins.
+1. Now and then: so often that the newest snapshot is never older than `every_s`. A save begins when half of that has
+   passed and has the other half to be done in; one that was quick begins later. Gently (snapshot/pace.py): what has
+   settled is read and sent beside the command, and costs it less than it notices.
+2. After EC2 recommends to go: at once, every minute, and harder.
+3. After a notice: as fast as can be, from its first second, while the command writes its checkpoint. What it wrote
+   before that is then out of the machine when it ends.
+4. At the end: a save that is under way is abandoned, and the last one begins. What was read and sent counts: only what
+   the last checkpoint changed is left.
 
-One save at a time, numbered from 0 within the attempt. What earlier saves took is the estimate for the next.
+A save that fails is logged, never raised: the command is not hurt by it (P6), and the snapshot before it stands.
+
+One save at a time, numbered from 0 within the attempt; between two of them, now and then, what nobody needs is deleted
+(snapshot/housekeeping.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
+from collections import deque
 from collections.abc import Callable
 
 import structlog
 
 from spotrelay.core.errors import AlreadyExists, SpotrelayError
+from spotrelay.core.forecast import Forecast
 from spotrelay.core.keys import SnapshotId
-from spotrelay.snapshot import Progress, Saved, Snapshots
+from spotrelay.experience import Experience
+from spotrelay.line import Line
+from spotrelay.snapshot import Progress, Saved, Snapshots, housekeeping
+from spotrelay.snapshot.housekeeping import Housekeeping
+from spotrelay.snapshot.pace import BRISK, FULL, GENTLE, Budget, Gait
 
-# Before the first save nothing is measured. A guess that a first checkpoint of some GiB at 2.5 Gbit/s fits in.
-FIRST_ESTIMATE_S = 20.0
+# After a recommendation, whatever the spec says (0, never, excepted).
+BRISK_EVERY_S = 60.0
+# After a notice. The first only for a command that does not end at once: most do, and then it would be in the way.
+FULL_AFTER_S = 1.0
+FULL_EVERY_S = 5.0
+# What a checkpoint changes is the most that one of so many saves had to send: some fall between two checkpoints.
+SEEN = 5
 
 
 class Saver:
-    def __init__(self, snapshots: Snapshots, attempt: int, *, told: Callable[[Saved], None]) -> None:
-        self._snapshots, self._attempt, self._told = snapshots, attempt, told
-        self._number = 0
-        self._early = asyncio.Event()
-        self._under_way: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger()
-        self.estimate_s = FIRST_ESTIMATE_S
+    """`line`: what the snapshots go through, or nothing is known of its rate. `keeper`: nothing is deleted without."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        attempt: int,
+        *,
+        told: Callable[[Saved], None],
+        line: Line | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.last: Saved | None = None
+        self.keeper: Housekeeping | None = None
+        self.learned = Experience()
+        self._snapshots, self._attempt, self._told, self._line, self._clock = snapshots, attempt, told, line, clock
+        self._number = 0
+        self._every_s, self._gait, self.due = math.inf, GENTLE, math.inf
+        self._pace: Budget | None = None
+        self._moved = asyncio.Event()  # `due` was
+        self._under_way: asyncio.Task[None] | None = None
+        self._sent: deque[int] = deque(maxlen=SEEN)
+        self._look_s = 0.0
+        self._tidy_at = clock() + housekeeping.EVERY_S
+        self._log = structlog.get_logger()
 
     def begin_at(self, number: int) -> None:
         """An agent that was restarted goes on counting where it stopped."""
         self._number = number
 
     def start(self, every_s: float) -> None:
-        self._under_way = asyncio.create_task(self._now_and_then(every_s), name="background saves")
+        """0: none before there is a notice."""
+        self._every_s = every_s or math.inf
+        self.due = self._clock() + self._every_s / 2
+        self._under_way = asyncio.create_task(self._now_and_then(), name="background saves")
 
     def early(self) -> None:
-        self._early.set()
+        """EC2 recommends to go."""
+        if self._gait is GENTLE and self._every_s < math.inf:
+            self._every_s = min(self._every_s, BRISK_EVERY_S)
+            self._hasten(BRISK, self._clock())
+
+    def hurry(self) -> None:
+        """The machine will go."""
+        self._hasten(FULL, min(self.due, self._clock() + FULL_AFTER_S))
+
+    def _hasten(self, gait: Gait, due: float) -> None:
+        self._gait, self.due = gait, due
+        self._moved.set()
+        if self._pace is not None:
+            self._pace.hurry(gait)
 
     async def stop(self) -> None:
-        """Returns when nothing is read or sent any more."""
+        """Returns when nothing is read or sent or deleted any more."""
         if self._under_way is not None:
             self._under_way.cancel()
             # Not await and suppress: that would swallow the cancellation of a last save whose time is over.
             await asyncio.wait([self._under_way])
             self._under_way = None
 
-    async def save(self, progress: Callable[[Progress], None] | None = None) -> Saved:
+    async def save(self, progress: Callable[[Progress], None] | None = None, *, pace: Budget | None = None) -> Saved:
         """One save, committed. Raises SnapshotError's and StoreError's families; cancelled, it commits nothing."""
         while True:
             snapshot = SnapshotId(self._attempt, self._number)
-            self._number += 1
+            first = not self._snapshots.known_packs()
             try:
-                saved = await self._snapshots.save(snapshot, progress=progress)
-            except AlreadyExists:
-                continue  # committed by this attempt before its agent was restarted
-            self.estimate_s, self.last = saved.seconds, saved
+                saved = await self._snapshots.save(snapshot, progress=progress, pace=pace)
+            except AlreadyExists:  # by this attempt, before its agent was restarted, or by a save whose answer was lost
+                self._number += 1
+                continue
+            self._number += 1
+            self._learn(saved, pace.waited_s if pace else 0.0, first=first)
             self._told(saved)
             self._log.info("snapshot.saved", snapshot=str(snapshot), files=saved.files, new_bytes=saved.new_bytes)
             return saved
 
-    async def _now_and_then(self, every_s: float) -> None:
+    # --- what a last save would take
+
+    def forecast(self) -> Forecast:
+        """As far as it was measured: here, or by earlier attempts."""
+        seen = max(self._sent, default=None)
+        rate = self._line.rate if self._line is not None else None
+        return Forecast(
+            checkpoint_s=self.learned.checkpoint_s,
+            dirty=self.learned.dirty if seen is None else max(seen, self.learned.dirty or 0),
+            rate=max(filter(None, (rate, self.learned.rate)), default=None),
+            look_s=self._look_s,
+        )
+
+    def _learn(self, saved: Saved, waited_s: float, *, first: bool) -> None:
+        # The very first save of a run sends what was there before it; later ones send what checkpoints change.
+        if not first:
+            self._sent.append(saved.new_bytes)
+        self.last = saved
+        rate = self._line.rate if self._line is not None else None
+        sending = saved.new_bytes / rate if rate else 0.0
+        self._look_s = max(0.0, saved.seconds - waited_s - sending)
+
+    # --- beside the command
+
+    async def _now_and_then(self) -> None:
         while True:
+            await self._until_due()
+            began = self._clock()
+            self.due = math.inf
+            await self._save_beside()
+            await self._tidy()
+            # A gait that came meanwhile has set the next one already.
+            self.due = min(self.due, self.next_after(began))
+
+    async def _until_due(self) -> None:
+        while (wait := self.due - self._clock()) > 0:
+            self._moved.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(every_s):
-                    await self._early.wait()
-            self._early.clear()
-            try:
-                await self.save()
-            except Exception as error:  # a fault of ours, too: the next save may be spared by it, the last one tells
-                foreseen = isinstance(error, SpotrelayError | OSError)
-                self._log.warning("snapshot.failed", error=str(error), exc_info=not foreseen)
+                async with asyncio.timeout(None if wait == math.inf else wait):
+                    await self._moved.wait()
+
+    def next_after(self, began: float) -> float:
+        """When the next save begins, after one that began then and is done now."""
+        now = self._clock()
+        if self._gait is FULL:
+            return now + FULL_EVERY_S
+        return began + max(self._every_s / 2, self._every_s - 2 * (now - began))
+
+    async def _save_beside(self) -> None:
+        self._pace = Budget(self._gait, within_s=self._every_s / 2)
+        try:
+            await self.save(pace=self._pace)
+        except Exception as error:  # a fault of ours, too: the next save may be spared by it, the last one tells
+            foreseen = isinstance(error, SpotrelayError | OSError)
+            self._log.warning("snapshot.failed", error=str(error), exc_info=not foreseen)
+        finally:
+            self._pace = None
+
+    async def _tidy(self) -> None:
+        if self.keeper is None or self.last is None or self._clock() < self._tidy_at:
+            return
+        self._tidy_at = self._clock() + housekeeping.EVERY_S
+        try:
+            tidied = await self.keeper.round()
+        except Exception as error:  # likewise; what was not deleted is found again
+            foreseen = isinstance(error, SpotrelayError | OSError)
+            self._log.warning("housekeeping.failed", error=str(error), exc_info=not foreseen)
+        else:
+            self._log.info("housekeeping.done", snapshots=tidied.snapshots, packs=tidied.packs)

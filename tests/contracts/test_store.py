@@ -158,6 +158,17 @@ class TestStore:
 
         assert [] == await store.list("")
 
+    async def test_delete_many(self, store: Store) -> None:
+        """Those that are named and no other, however many, though one of them is not there."""
+        names = [f"n/{number:04d}" for number in range(1005)]
+        for begin in range(0, len(names), 50):
+            await asyncio.gather(*(store.put(name, b"") for name in names[begin : begin + 50]))
+
+        await store.delete("n/0003", "n/nothing", *names[:1000], *names[1001:])
+        await store.delete()
+
+        assert ["n/1000"] == await store.list("n/")
+
     async def test_create_only_once(self, conditional: Store) -> None:
         """The first stands, and the second is told, though it has the same bytes: it may be another one's."""
         await conditional.create("claim", b"one")

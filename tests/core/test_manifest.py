@@ -31,9 +31,9 @@ def test_the_format_stays_as_it_is() -> None:
     assert [
         b'{"format":"spotrelay-manifest","version":1,"run":"demo","snapshot":"1-0"}\n',
         b'{"kind":"directory","path":"","mode":493,"mtime":-1,"uid":0,"gid":0,"xattrs":{"user.a\\udcff":"AAE="}}\n',
-        b'{"kind":"pack","hash":"' + HASH.encode() + b'","size":100,"stored":60}\n',
+        b'{"kind":"pack","number":7,"hash":"' + HASH.encode() + b'","size":100,"stored":60}\n',
         b'{"kind":"file","path":"a","mode":420,"mtime":1000000000000000001,"uid":1000,"gid":1000,"size":10,'
-        b'"extents":[[0,0,5,4],[6,0,0,4]],"state":"kept","linked":true}\n',
+        b'"extents":[[0,7,5,4],[6,7,0,4]],"state":"kept","linked":true}\n',
     ] == lines()[:4]
     assert b'{"kind":"end","entries":9,"packs":1,"bytes":10}\n' == lines()[-1]
 

@@ -17,6 +17,8 @@ import pytest
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import Skipped
 from spotrelay.snapshot import Snapshots, read, scan
+from spotrelay.snapshot.exclude import Exclusions
+from spotrelay.snapshot.scan import Listing
 from support.stores import FIRST, SECOND
 from support.tree import differences, same_as, tree
 
@@ -180,16 +182,16 @@ async def test_a_directory_vanishes_during_the_walk(
 ) -> None:
     """Between the listing and the look a directory may go."""
     tree({"d/": {"f": b"1"}, "e": b"2"}).write(here)
-    original = scan._children
+    original = scan.listed
 
-    def children(down: Any, path: bytes) -> Iterator[bytes]:
-        found = original(down, path)
+    def listed(file: int, path: str, exclude: Exclusions) -> Listing:
+        found = original(file, path, exclude)
         if not path and (here / "d").exists():
             (here / "d/f").unlink()
             (here / "d").rmdir()
         return found
 
-    monkeypatch.setattr(scan, "_children", children)
+    monkeypatch.setattr(scan, "listed", listed)
 
     await snapshots(here).save(FIRST)
     await snapshots(there).restore(FIRST)

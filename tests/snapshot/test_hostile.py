@@ -189,10 +189,16 @@ def test_a_pack_has_one_form(stored: bytes) -> None:
         pack.unseal(Pack(blake3(b"a" * 1000).hexdigest(), 1000, 999), stored)
 
 
-@pytest.mark.parametrize("raw", [b"x", b"text " * 1000, bytes(2 * MIB), bytes(range(256)) * 9000])
-def test_seal_and_unseal(raw: bytes) -> None:
-    """What is sealed unseals, named by its hash, never longer than it was."""
-    packed = pack.seal(raw)
+@pytest.mark.parametrize("raw", [b"x", b"text " * 1000, bytes(2 * MIB), bytes(range(256)) * 9000], ids=len)
+@pytest.mark.parametrize("pays", [True, False])
+def test_seal_and_unseal(*, raw: bytes, pays: bool, tmp_path: Path) -> None:
+    """What is sealed unseals, named by its hash, never longer than it was, whether or not compressing pays."""
+    (tmp_path / "raw").write_bytes(raw)
+    buffer = pack.Buffer()
+    with (tmp_path / "raw").open("rb") as file:
+        buffer.read(file.fileno(), 0, len(raw))
+
+    packed = buffer.seal(lambda _: pays)
 
     assert raw == pack.unseal(packed.pack, packed.stored)
     assert (blake3(raw).hexdigest(), len(raw), len(packed.stored)) == (

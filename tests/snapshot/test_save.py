@@ -229,6 +229,37 @@ async def test_progress_only_grows(snapshots: Make, here: Path) -> None:
     assert saved.new_bytes == told[-1].bytes
 
 
+# --- beside a running command ----------------------------------------------------------------------------------------
+
+
+class Steady:
+    """A pace that writes down what it was asked."""
+
+    def __init__(self) -> None:
+        self.spent: list[int] = []
+        self.lowered: list[str] = []
+
+    async def spend(self, nbytes: int) -> None:
+        self.spent.append(nbytes)
+
+    def lower(self) -> None:
+        self.lowered.append(threading.current_thread().name)
+
+
+async def test_a_pace_is_asked_before_anything_is_read(snapshots: Make, here: Path) -> None:
+    """Every byte that is read was allowed first, and every thread that works has stepped back. Otherwise a background
+    save takes the command's cores and disk."""
+    pace = Steady()
+    tree({"a": b"12345", "large": os.urandom(17 * MIB), "d/": {"b": b"123"}}).write(here)
+
+    await snapshots(here).save(FIRST, pace=pace)
+
+    assert 17 * MIB + 8 == sum(pace.spent)
+    assert max(pace.spent) <= 16 * MIB
+    assert pace.lowered
+    assert sorted(set(pace.lowered)) == sorted(pace.lowered)
+
+
 # --- what is asked for -----------------------------------------------------------------------------------------------
 
 

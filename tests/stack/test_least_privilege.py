@@ -43,12 +43,15 @@ OURS = {"spotrelay:stack": STACK, "spotrelay:fleet": "f"}
 # Statement and action that a whole run does not come to need.
 UNUSED_ACTIONS = {
     ("agent/Runs", "s3:AbortMultipartUpload"): "when an artifact fails half-way",
+    ("agent/Housekeeping", "s3:DeleteObject"): "when a run is older than half an hour",
     ("launcher/Requests", "sqs:GetQueueAttributes"): "Lambda asks for the queue's depth when it scales the poller",
     ("launcher/Log", "logs:CreateLogStream"): "Lambda itself writes what the function prints",
     ("launcher/Log", "logs:PutLogEvents"): "Lambda itself writes what the function prints",
 }
 # Statement and resource, likewise. `…` stands for the bucket or the account.
 UNUSED_RESOURCES = {
+    ("agent/Housekeeping", "…/runs/*/packs/*"): "when a run is older than half an hour",
+    ("agent/Housekeeping", "…/runs/*/snapshots/*"): "when a run is older than half an hour",
     ("launcher/Records", "…/open/*"): "when the sweep has closed a run that was being written at that moment",
     (
         "launcher/Fleets",
@@ -394,6 +397,10 @@ def of_agent(bench: Bench, client: Callable[[str], Any]) -> Calls:
         "set a price": put("prices/us-east-1/m5.large.json"),
         "read launches": ("s3:GetObject", lambda: s3.get_object(Bucket=bucket, Key="launches/a/1-1.json")),
         "list launches": ("s3:ListBucket", lambda: s3.list_objects_v2(Bucket=bucket, Prefix="launches/")),
+        "forget a hand-over": (
+            "s3:DeleteObject",
+            lambda: s3.delete_object(Bucket=bucket, Key="runs/a/attempts/00001/handover.json"),
+        ),
         "close a run": ("s3:DeleteObject", lambda: s3.delete_object(Bucket=bucket, Key="open/a")),
         "read the queue": ("sqs:ReceiveMessage", lambda: sqs.receive_message(QueueUrl=bench.queue)),
         "take from the queue": (
@@ -412,6 +419,10 @@ def of_launcher(bench: Bench, client: Callable[[str], Any]) -> Calls:
     s3, ec2, bucket = client("s3"), client("ec2"), bench.bucket
     foreign = {**OURS, "spotrelay:stack": "another"}
     return {
+        "delete a snapshot": (
+            "s3:DeleteObject",
+            lambda: s3.delete_object(Bucket=bucket, Key="runs/a/snapshots/00001-0000000.json.zst"),
+        ),
         "delete launches": ("s3:DeleteObject", lambda: s3.delete_object(Bucket=bucket, Key="launches/a/1-1.json")),
         "launch without a tag": (
             "ec2:RunInstances",
@@ -473,6 +484,12 @@ async def test_what_an_instance_must_not_do(tmp_path: Path) -> None:
         client = made.clients(await made.relay.front.keys(made.relay.agent, session=SESSION))
 
         assert [] == await attempts(made, {**of_both(made, client), **of_agent(made, client)})
+        # What housekeeping deletes is allowed, and as it does it: many names in one request.
+        names = [{"Key": f"runs/a/{kind}/x"} for kind in ("packs", "snapshots")]
+        s3 = client("s3")
+        assert "" == await asyncio.to_thread(
+            refusal, lambda: s3.delete_objects(Bucket=made.bucket, Delete={"Objects": names})
+        )
 
 
 async def test_what_the_launcher_must_not_do(tmp_path: Path) -> None:

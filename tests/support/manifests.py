@@ -40,16 +40,21 @@ EVERYTHING: list[Entry] = [
 
 
 def lines(entries: list[Entry] = EVERYTHING) -> list[bytes]:
-    linked = frozenset(entry.target for entry in entries if isinstance(entry, HardLink))
-    return list(manifest.encode(HEADER, entries, {HASH: PACK}, linked))
+    """Pack 7 stands before its first use."""
+    linked = {entry.target for entry in entries if isinstance(entry, HardLink)}
+    made = [manifest.row(entry, {HASH: 7}, linked=entry.path in linked) for entry in entries]
+    first = next((at for at, entry in enumerate(entries) if isinstance(entry, File)), len(entries))
+    made.insert(first, manifest.pack_row(7, PACK))
+    size = sum(entry.size for entry in entries if isinstance(entry, File))
+    return [manifest.opening(HEADER), *made, manifest.closing(len(entries), 1, size)]
 
 
 def rows() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines()]
 
 
-def _set(number: int, **fields: object) -> Callable[[list[dict[str, Any]]], None]:
-    return lambda rows: rows[number].update(fields)
+def _set(row: int, /, **fields: object) -> Callable[[list[dict[str, Any]]], None]:
+    return lambda rows: rows[row].update(fields)
 
 
 def _path(number: int, path: str) -> Callable[[list[dict[str, Any]]], None]:
@@ -96,19 +101,24 @@ HOSTILE: dict[str, Callable[[list[dict[str, Any]]], None]] = {
     "negative size": _set(FILE, size=-1),
     "size beyond 64 bits": _set(FILE, size=1 << 63),
     "extents are missing": lambda rows: rows[FILE].pop("extents"),
-    "extent beyond the file": _set(FILE, extents=[[8, 0, 0, 3]]),
-    "extent beyond the pack": _set(FILE, extents=[[0, 0, 95, 6]]),
-    "extent without end": _set(FILE, size=1 << 62, extents=[[0, 0, 0, 1 << 61]]),
-    "empty extent": _set(FILE, extents=[[0, 0, 0, 0]]),
-    "negative extent": _set(FILE, extents=[[0, 0, -1, 2]]),
-    "overlapping extents": _set(FILE, extents=[[0, 0, 0, 5], [4, 0, 0, 5]]),
-    "extents out of order": _set(FILE, extents=[[5, 0, 0, 5], [0, 0, 0, 5]]),
+    "extent beyond the file": _set(FILE, extents=[[8, 7, 0, 3]]),
+    "extent beyond the pack": _set(FILE, extents=[[0, 7, 95, 6]]),
+    "extent without end": _set(FILE, size=1 << 62, extents=[[0, 7, 0, 1 << 61]]),
+    "empty extent": _set(FILE, extents=[[0, 7, 0, 0]]),
+    "negative extent": _set(FILE, extents=[[0, 7, -1, 2]]),
+    "overlapping extents": _set(FILE, extents=[[0, 7, 0, 5], [4, 7, 0, 5]]),
+    "extents out of order": _set(FILE, extents=[[5, 7, 0, 5], [0, 7, 0, 5]]),
     "unknown pack": _set(FILE, extents=[[0, 1, 0, 5]]),
     "negative pack": _set(FILE, extents=[[0, -1, 0, 5]]),
-    "three numbers": _set(FILE, extents=[[0, 0, 5]]),
-    "a fraction": _set(FILE, extents=[[0, 0, 0, 5.0]]),
+    "three numbers": _set(FILE, extents=[[0, 7, 5]]),
+    "a fraction": _set(FILE, extents=[[0, 7, 0, 5.0]]),
     "pack after its use": lambda rows: rows.insert(4, rows.pop(2)),
     "pack twice": lambda rows: rows.insert(3, rows[2]),
+    "two packs with one number": lambda rows: rows.insert(3, dict(rows[2], hash="cd" * 32)),
+    "pack without a number": lambda rows: rows[PACK_ROW].pop("number"),
+    "number is true": _set(PACK_ROW, number=True),
+    "negative number": _set(PACK_ROW, number=-1),
+    "number beyond counting": _set(PACK_ROW, number=1 << 53),
     "hash is a path": _set(PACK_ROW, hash="../../../etc/passwd"),
     "hash in capitals": _set(PACK_ROW, hash="AB" * 32),
     "hash is a number": _set(PACK_ROW, hash=5),

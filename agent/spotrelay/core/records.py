@@ -66,7 +66,12 @@ class Base:
 @dataclass(frozen=True, slots=True)
 class Status:
     """The heartbeat. `gone_at`: when the instance will be taken, once that is known. `kept_s`: how long the command had
-    worked here when the newest snapshot was begun: what the run has from this attempt whatever happens now."""
+    worked here when the newest snapshot was begun: what the run has from this attempt whatever happens now.
+
+    What a notice would ask for, each None as long as nobody knows: `checkpoint_s`, from signal to end; `dirty_bytes`
+    that a last save would send; `upload_bytes_s` that the store takes; `needed_s`, all of it together. `warning`: that
+    this is more than there is, and what would help.
+    """
 
     instance: str
     phase: str
@@ -77,6 +82,11 @@ class Status:
     last_save_bytes: int | None = None
     restored_bytes: int | None = None
     kept_s: float = 0.0
+    checkpoint_s: float | None = None
+    dirty_bytes: int | None = None
+    upload_bytes_s: float | None = None
+    needed_s: float | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +95,8 @@ class Handover:
 
     `reason`: interrupted, or error. `ended`: how the command ended ("exit 0", "signal 9"), None when it never ran.
     `clean`: it ended, after our signal, with a code that the spec calls clean. `errors`: failures in a row so far.
-    `kept_s`: seconds of the command's work here that `snapshot` keeps.
+    `kept_s`: seconds of the command's work here that `snapshot` keeps. `message`: what went wrong; that the last save
+    did not arrive, and which snapshot stands. `warning`: as in Status.
     """
 
     instance: str
@@ -102,6 +113,7 @@ class Handover:
     saved_bytes: int = 0
     restored_bytes: int = 0
     kept_s: float = 0.0
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

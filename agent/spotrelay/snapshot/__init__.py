@@ -18,10 +18,10 @@ Layout
     │
     ├── {"format":"spotrelay-manifest","version":1,"run":"demo","snapshot":"2-7"}
     ├── {"kind":"directory","path":"","mode":493,"mtime":<ns>,"uid":1000,"gid":1000}         the directory itself
-    ├── {"kind":"pack","hash":"9f2c…","size":16777216,"stored":9123456}       pack 0, before its first use
+    ├── {"kind":"pack","number":7,"hash":"9f2c…","size":16777216,"stored":9123456}    before its first use
     ├── {"kind":"file","path":"w.bin","mode":…,"mtime":…,"uid":…,"gid":…,"size":16777300,
-    │       "extents":[[0,0,0,16777216],[16777216,1,0,84]],      [offset in file, pack, offset in pack, length]
-    │       "linked":true,                                       if other names of the same file follow
+    │       "extents":[[0,7,0,16777216],[16777216,9,0,84]],      [offset in file, pack's number, offset in pack, length]
+    │       "linked":true,                                       if other names of the same file may follow
     │       "state":"kept",                                      or "torn", see below
     │       "xattrs":{"user.note":"aGk="}}                       base64
     ├── {"kind":"hardlink","path":"x.bin","target":"w.bin"}
@@ -29,6 +29,9 @@ Layout
     ├── {"kind":"fifo","path":"pipe",…}
     ├── {"kind":"skipped","path":"sock","reason":"a socket"}                  was there, is not in the snapshot
     └── {"kind":"end","entries":6,"packs":2,"bytes":16777300}                 a manifest cut short is invalid
+
+    A pack's number is its own for as long as an agent lives, so that the rows of what did not change are the same in
+    the next manifest. Numbers have gaps, and mean nothing outside of their manifest.
 
 What is kept
     Names of any bytes, modes, times of change in nanoseconds, uid and gid as numbers (given back by a restoring

@@ -35,7 +35,7 @@ async def publish(
     store: Store, run: str, root: int, exclude: Exclusions, threads: Threads
 ) -> tuple[int, list[Skipped]]:
     """The number of files, and what could not be published. Raises StoreError and OSError, in groups."""
-    found = [item for item in await threads.run(lambda: list(scan.scan(root, exclude))) if isinstance(item, Found)]
+    found = await threads.run(lambda: list(scan.files(root, exclude)))
     skipped: list[Skipped] = []
     room = asyncio.Semaphore(IN_FLIGHT)
 

@@ -2,32 +2,34 @@
 
 Small files arrive as a list and share one pack. A large file is cut into slices, a pack each, read side by side; when
 all have been sent, its stamp says whether they belong together, and if not it is read again (slices that did not
-change are known by then). Memory: IN_FLIGHT packs, whatever the tree.
+change are known by then). Memory: a buffer for each turn on the line, whatever the tree.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import errno
+import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spotrelay.core import keys
-from spotrelay.core.manifest import Extent, File, Pack, Skipped
+from spotrelay.core import keys, manifest
+from spotrelay.core.manifest import Skipped
 from spotrelay.ports import Store
-from spotrelay.snapshot import pack, read, scan
+from spotrelay.snapshot import read, scan
 from spotrelay.snapshot.descent import Descent
-from spotrelay.snapshot.pack import Packed
-from spotrelay.snapshot.read import Piece, Stamp
-from spotrelay.snapshot.scan import Found
+from spotrelay.snapshot.index import Index, Stamp
+from spotrelay.snapshot.line import Line
+from spotrelay.snapshot.pace import Pace
+from spotrelay.snapshot.pack import SLICE, SMALL, Buffer, Packed
+from spotrelay.snapshot.read import Piece
+from spotrelay.snapshot.survey import Wanted
 from spotrelay.snapshot.threads import Threads
 
-# Packs in memory, each up to 16 MiB raw and as much compressed. On loopback 4 took 1.14 s where 8 took 1.26 s and 16
-# took 1.2 s; at S3's 100 ms a request, 8 are what fills a line of 10 Gbit/s.
-IN_FLIGHT = 8
+Place = tuple[int, int, int, int]  # offset in the file, the pack's number, offset in the pack, length
 
 
 @dataclass(slots=True)
@@ -39,140 +41,167 @@ class Tally:
 
 
 class Outcome(NamedTuple):
-    """`entry`: None when the file is gone. `stamp`: None unless the entry is consistent."""
+    """A row, or none when the file is gone. `stamp`: None unless the row is of one moment. `size`: -1 if the row is not
+    a file's.
+    """
 
-    found: Found
-    entry: File | Skipped | None
+    row: bytes
     stamp: Stamp | None = None
+    size: int = -1
 
 
 class Outgrown(NamedTuple):
-    """It was small when it was found."""
-
-    found: Found
+    """It was small when it was found, or there is no room left for it in the pack."""
 
 
 class Contents:
-    """`known`: packs that the store has; what is sent joins them. Raises StoreError and OSError."""
+    """`index` says which packs the store has; what is sent joins them. Raises StoreError and OSError."""
 
     def __init__(
         self,
         store: Store,
         run: str,
         root: int,
-        known: dict[str, Pack],
+        index: Index,
+        line: Line,
         threads: Threads,
         *,
+        pace: Pace | None = None,
         tally: Tally,
         tell: Callable[[], None],
     ) -> None:
-        self._store, self._run, self._root, self._known = store, run, root, known
-        self._threads, self._tally, self._tell = threads, tally, tell
+        self._store, self._run, self._root, self._index, self._line = store, run, root, index, line
+        self._threads, self._tally, self._tell, self._pace = threads, tally, tell, pace
         self._claimed: set[str] = set()
-        self._room = asyncio.Semaphore(IN_FLIGHT)
+        self._buffers: list[Buffer] = []
 
-    async def room(self) -> None:
-        """Wait until one more pack may be in memory. `small` gives the room back."""
-        await self._room.acquire()
-
-    async def small(self, files: list[Found]) -> list[Outcome | Outgrown]:
+    async def small(self, files: list[Wanted]) -> list[Outcome | Outgrown]:
+        """Within a turn on the line, which the caller has taken and this gives back."""
         try:
-            outcomes, packed = await self._threads.run(_read_small, self._root, files)
+            await self._spend(sum(wanted.size for wanted in files))
+            buffer = self._buffer()
+            outcomes, packed = await self._threads.run(self._read_small, files, buffer)
             if packed is not None:
                 await self._send(packed)
+            self._buffers.append(buffer)
         finally:
-            self._room.release()
+            self._line.end_turn()
         return outcomes
 
-    async def large(self, found: Found) -> Outcome:
+    async def large(self, wanted: Wanted) -> Outcome:
         for _ in range(read.READS):
             try:
-                outcome = await self._read_large(found)
+                outcome = await self._read_large(wanted)
             except OSError as error:
-                return _unreadable(found, error)
-            if outcome.stamp is not None or outcome.entry is None:
+                return _unreadable(wanted, error)
+            if outcome.stamp is not None or not outcome.row:
                 break
         return outcome
 
-    async def _read_large(self, found: Found) -> Outcome:
-        opened = await self._threads.run(_open, self._root, found.path)
+    async def _read_large(self, wanted: Wanted) -> Outcome:
+        opened = await self._threads.run(_open, self._root, wanted.path)
         if opened is None:
-            return Outcome(found, None)
+            return Outcome(b"")
         file, before, segments = opened
         try:
+            windows = iter(read.windows(segments, SLICE))
+            slices = []
             async with asyncio.TaskGroup() as tasks:
-                slices = [tasks.create_task(self._slice(file, wanted)) for wanted in read.windows(segments, pack.SLICE)]
+                for window in windows:
+                    await self._line.take_turn()
+                    slices.append(tasks.create_task(self._slice(file, window)))
             after, attributes = os.fstat(file), scan.xattrs(file)
         finally:
             os.close(file)
-        extents = tuple(extent for task in slices for extent in task.result())
-        return _outcome(found, before, after, attributes, extents)
+        return _outcome(wanted, before, after, attributes, [place for task in slices for place in task.result()])
 
-    async def _slice(self, file: int, wanted: list[tuple[int, int]]) -> list[Extent]:
-        async with self._room:
-            packed, extents = await self._threads.run(_read_slice, file, wanted)
+    async def _slice(self, file: int, window: list[tuple[int, int]]) -> list[Place]:
+        try:
+            await self._spend(sum(length for _, length in window))
+            buffer = self._buffer()
+            packed, places = await self._threads.run(self._read_slice, file, window, buffer)
             if packed is not None:
                 await self._send(packed)
-        return extents
+            self._buffers.append(buffer)
+        finally:
+            self._line.end_turn()
+        return places
+
+    def _buffer(self) -> Buffer:
+        """Whoever fails does not give it back: the store may still be reading from it."""
+        buffer = self._buffers.pop() if self._buffers else Buffer()
+        buffer.rewind(0)
+        return buffer
+
+    async def _spend(self, nbytes: int) -> None:
+        if self._pace is not None:
+            await self._pace.spend(nbytes)
 
     async def _send(self, packed: Packed) -> None:
         """Once, though two files hold the same bytes: whoever comes second relies on the first, whose failure fails
         all.
         """
         digest = packed.pack.hash
-        if digest in self._known or digest in self._claimed:
+        if digest in self._index.packs or digest in self._claimed:
             return
         self._claimed.add(digest)
+        began = time.monotonic()
         await self._store.put(keys.pack(self._run, digest), packed.stored)
-        self._known[digest] = packed.pack
+        self._line.moved(packed.pack.stored, time.monotonic() - began)
+        self._index.packs[digest] = packed.pack
         self._tally.packs += 1
         self._tally.new_bytes += packed.pack.stored
         self._tell()
 
+    # --- in a worker thread ------------------------------------------------------------------------------------------
 
-# --- in a worker thread ---------------------------------------------------------------------------------------------
+    def _read_small(self, files: list[Wanted], buffer: Buffer) -> tuple[list[Outcome | Outgrown], Packed | None]:
+        """One pack of many files. Rows are made when all are read, for the pack's name is the hash of all."""
+        with Descent(self._root) as down:
+            readings = [_one_small(down, wanted, buffer) for wanted in files]
+        packed, number = self._sealed(buffer)
+        outcomes = [
+            reading
+            if isinstance(reading, Outcome | Outgrown)
+            else _outcome(wanted, reading.before, reading.after, reading.attributes, _places(reading.pieces, number))
+            for wanted, reading in zip(files, readings, strict=True)
+        ]
+        return outcomes, packed
+
+    def _read_slice(
+        self, file: int, window: list[tuple[int, int]], buffer: Buffer
+    ) -> tuple[Packed | None, list[Place]]:
+        pieces = read.pieces(file, window, buffer)
+        packed, number = self._sealed(buffer)
+        return packed, _places(pieces, number)
+
+    def _sealed(self, buffer: Buffer) -> tuple[Packed | None, int]:
+        if not buffer.filled:
+            return None, 0
+        packed = buffer.seal(self._line.pays)
+        return packed, self._index.number(packed.pack.hash)
 
 
-def _read_small(root: int, files: list[Found]) -> tuple[list[Outcome | Outgrown], Packed | None]:
-    """One pack of many files. Extents name the pack by "" until all are read, for its name is the hash of all."""
-    read_so_far: list[Outcome | Outgrown] = []
-    chunks: list[bytes] = []
-    filled = 0
-    with Descent(root) as down:
-        for found in files:
-            outcome, pieces = _one_small(down, found, filled)
-            read_so_far.append(outcome)
-            chunks += [piece.data for piece in pieces]
-            filled += sum(len(piece.data) for piece in pieces)
-    if not filled:
-        return read_so_far, None
-    packed = pack.seal(b"".join(chunks))
-    return [_named(outcome, packed.pack.hash) for outcome in read_so_far], packed
+class _Small(NamedTuple):
+    before: os.stat_result
+    after: os.stat_result
+    pieces: list[Piece]
+    attributes: tuple[tuple[bytes, bytes], ...]
 
 
-def _one_small(down: Descent, found: Found, at: int) -> tuple[Outcome | Outgrown, list[Piece]]:
+def _one_small(down: Descent, wanted: Wanted, buffer: Buffer) -> Outcome | Outgrown | _Small:
     try:
-        file = read.open_file(down, found.path)
+        file = read.open_file(down, wanted.path)
         if file is None:
-            return Outcome(found, None), []
+            return Outcome(b"")
         try:
-            reading = read.whole(file, pack.SMALL)
+            reading = read.whole(file, SMALL, buffer)
             attributes = scan.xattrs(file)
         finally:
             os.close(file)
     except OSError as error:
-        return _unreadable(found, error), []
-    if reading is None:
-        return Outgrown(found), []
-    extents = _extents(reading.pieces, "", at)
-    return _outcome(found, reading.before, reading.after, attributes, extents), reading.pieces
-
-
-def _named(outcome: Outcome | Outgrown, digest: str) -> Outcome | Outgrown:
-    if isinstance(outcome, Outgrown) or not isinstance(outcome.entry, File):
-        return outcome
-    extents = tuple(extent._replace(pack=digest) for extent in outcome.entry.extents)
-    return outcome._replace(entry=dataclasses.replace(outcome.entry, extents=extents))
+        return _unreadable(wanted, error)
+    return Outgrown() if reading is None else _Small(*reading, attributes)
 
 
 def _open(root: int, path: bytes) -> tuple[int, os.stat_result, list[tuple[int, int]]] | None:
@@ -188,42 +217,36 @@ def _open(root: int, path: bytes) -> tuple[int, os.stat_result, list[tuple[int, 
         raise
 
 
-def _read_slice(file: int, wanted: list[tuple[int, int]]) -> tuple[Packed | None, list[Extent]]:
-    pieces = read.pieces(file, wanted)
-    if not pieces:
-        return None, []
-    packed = pack.seal(pieces[0].data if len(pieces) == 1 else b"".join(piece.data for piece in pieces))
-    return packed, list(_extents(pieces, packed.pack.hash, 0))
-
-
 # --- what came of it ------------------------------------------------------------------------------------------------
 
 
-def _extents(pieces: list[Piece], digest: str, at: int) -> tuple[Extent, ...]:
-    extents = []
-    for offset, data in pieces:
-        extents.append(Extent(offset, digest, at, len(data)))
-        at += len(data)
-    return tuple(extents)
+def _places(pieces: list[Piece], number: int) -> list[Place]:
+    return [(offset, number, at, length) for offset, at, length in pieces]
 
 
 def _outcome(
-    found: Found,
+    wanted: Wanted,
     before: os.stat_result,
     after: os.stat_result,
     attributes: tuple[tuple[bytes, bytes], ...],
-    extents: tuple[Extent, ...],
+    places: list[Place],
 ) -> Outcome:
-    """Consistent if nothing happened between the two looks; otherwise torn, as long as the bytes that were got."""
-    meta = scan.meta(after, attributes)
-    if read.stamp(before) == read.stamp(after):
-        return Outcome(found, File(found.path, meta, after.st_size, extents), read.stamp(after))
-    size = max(after.st_size, extents[-1].offset + extents[-1].length if extents else 0)
-    return Outcome(found, File(found.path, meta, size, extents, "torn"))
+    """Of one moment if nothing happened between the two looks; otherwise what was before, and if there is nothing,
+    torn, as long as the bytes that were got.
+    """
+    stamp, size, state = scan.stamp(after), after.st_size, ""
+    if scan.stamp(before) != stamp:
+        if wanted.last:
+            return Outcome(manifest.kept(wanted.last, linked=wanted.linked), None, json.loads(wanted.last)["size"])
+        size = max(size, places[-1][0] + places[-1][3] if places else 0)
+        state = "torn"
+    path, meta = os.fsdecode(wanted.path), scan.meta(after, attributes)
+    row = manifest.file_row(path, meta, size, places, state, linked=wanted.linked)
+    return Outcome(row, None if state else stamp, size)
 
 
-def _unreadable(found: Found, error: OSError) -> Outcome:
+def _unreadable(wanted: Wanted, error: OSError) -> Outcome:
     """One file that may not or cannot be read is said, not fatal. Anything else (no descriptors left) is."""
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EIO):
         raise error
-    return Outcome(found, Skipped(found.path, f"unreadable: {error.strerror}"))
+    return Outcome(manifest.row(Skipped(wanted.path, f"unreadable: {error.strerror}"), {}))

@@ -31,16 +31,22 @@ class Exclusions:
     """Raises ValueError for a pattern that can match nothing."""
 
     def __init__(self, patterns: Sequence[str] = (), mounts: frozenset[bytes] = frozenset()) -> None:
+        self.patterns = bool(patterns)
         self._mounts = mounts
         self._anything = _Patterns([pattern for pattern in patterns if not pattern.endswith("/")])
         self._directories = _Patterns(patterns)
 
     def why(self, path: bytes, is_directory: bool) -> str:
         """EXCLUDED, MOUNT, or nothing. For one whose parents are known not to be excluded."""
-        if path in self._mounts:
+        if self.is_mount(path):
             return MOUNT
-        matches = self._directories if is_directory else self._anything
-        return EXCLUDED if matches(os.fsdecode(path)) else ""
+        return EXCLUDED if self.excluded(os.fsdecode(path), is_directory) else ""
+
+    def is_mount(self, path: bytes) -> bool:
+        return path in self._mounts
+
+    def excluded(self, path: str, is_directory: bool) -> bool:
+        return self.patterns and bool((self._directories if is_directory else self._anything)(path))
 
 
 class _Patterns:

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from spotrelay.snapshot import descent
 from spotrelay.snapshot.descent import Descent
-from spotrelay.snapshot.scan import gone
+from spotrelay.snapshot.pack import Buffer
+from spotrelay.snapshot.scan import gone, stamp
 
 # A file that changes under three reads is being written all the time; a fourth would only cost seconds of the two
 # minutes.
@@ -30,24 +31,12 @@ TICK_S = 0.02
 MOST_SEGMENTS = 10_000
 
 
-class Stamp(NamedTuple):
-    """While it stays the same, the file does."""
-
-    size: int
-    mtime: int
-    ctime: int
-    inode: int
-
-
-def stamp(status: os.stat_result) -> Stamp:
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-
 class Piece(NamedTuple):
-    """Bytes at an offset; between pieces are holes."""
+    """`length` bytes from `offset` on are in the buffer from `at` on; between pieces are holes."""
 
     offset: int
-    data: bytes
+    at: int
+    length: int
 
 
 class Reading(NamedTuple):
@@ -116,25 +105,25 @@ def windows(found: list[tuple[int, int]], slice_size: int) -> list[list[tuple[in
     return list(gathered.values())
 
 
-def pieces(file: int, wanted: list[tuple[int, int]]) -> list[Piece]:
-    """What is there of it: a file that shrank has less."""
-    return [Piece(offset, data) for offset, length in wanted if (data := _exactly(file, offset, length))]
+def pieces(file: int, wanted: list[tuple[int, int]], buffer: Buffer) -> list[Piece]:
+    """What is there of it, into the buffer: a file that shrank has less."""
+    found = []
+    for offset, length in wanted:
+        at = buffer.filled
+        if got := buffer.read(file, offset, length):
+            found.append(Piece(offset, at, got))
+    return found
 
 
-def _exactly(file: int, offset: int, length: int) -> bytes:
-    data = os.pread(file, length, offset)
-    while len(data) < length and (more := os.pread(file, length - len(data), offset + len(data))):
-        data += more
-    return data
-
-
-def whole(file: int, smaller_than: int) -> Reading | None:
-    """The file's content; None if it has outgrown `smaller_than` bytes."""
+def whole(file: int, smaller_than: int, buffer: Buffer) -> Reading | None:
+    """The file's content; None if it has outgrown `smaller_than` bytes, or what is left of the buffer."""
+    at = buffer.filled
     for _ in range(READS):
+        buffer.rewind(at)
         before = settled(file)
-        if before.st_size >= smaller_than:
+        if before.st_size >= min(smaller_than, buffer.left + 1):
             return None
-        found = pieces(file, segments(file, before))
+        found = pieces(file, segments(file, before), buffer)
         after = os.fstat(file)
         if stamp(before) == stamp(after):
             break

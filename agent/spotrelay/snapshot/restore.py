@@ -1,26 +1,33 @@
-"""Rebuild a directory from a manifest that has been checked: clear → lay out → fill → finish.
+"""Rebuild a directory from a manifest that has been checked (plan.py): clear → lay out → fill → finish.
 
 1. Clear what is there, except what is excluded.
-2. Lay out directories, files at their full size, hard links, FIFOs, every one created by us (O_EXCL). Symlinks come
-   last of all: until then there is nothing to write through.
-3. Fill: each pack is fetched, checked against its name and written where its extents say, IN_FLIGHT at a time.
-4. Finish, deepest first: links, attributes, owner, mode, times; then look whether it took.
+2. Lay out directories and FIFOs, and the files that come in several parts at their full size; everything is created by
+   us (O_EXCL). Links come last of all: until then there is nothing to write through.
+3. Fill, as many packs at a time as the line takes. A slice that is stored as it is goes to its file as it arrives,
+   hashed on the way: so each byte is read from memory once after the network wrote it there, out of the core's own
+   cache. A pack of small files is checked first; then each file is made, filled and dressed in one go, which takes five
+   system calls where laying it out before took eleven.
+4. Finish what is left, deepest first: links, attributes, owner, mode, times; then look whether it took.
 
-Only then is the directory what the manifest says, and only then does `restore` return.
+Only then is the directory what the manifest says, and only then does `rebuild` return. A pack that is not what its name
+says is fetched once more: on its way it may have been damaged by somebody else than the store.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import errno
+import json
 import os
 import stat
+import time
 from collections.abc import Callable
 from itertools import groupby
 
+from blake3 import blake3
+
 from spotrelay.core import keys
-from spotrelay.core.errors import RestoreFailed
+from spotrelay.core.errors import PackCorrupt, RestoreFailed
 from spotrelay.core.manifest import (
     Directory,
     Entry,
@@ -28,26 +35,31 @@ from spotrelay.core.manifest import (
     Fifo,
     File,
     HardLink,
-    Manifest,
     Meta,
     Pack,
     Skipped,
     Symlink,
     text,
 )
+from spotrelay.core.manifest import meta as meta_of
 from spotrelay.ports import Store
-from spotrelay.snapshot import descent, pack, read
+from spotrelay.snapshot import descent, pack, scan
 from spotrelay.snapshot.clear import clear
 from spotrelay.snapshot.descent import Descent
 from spotrelay.snapshot.exclude import Exclusions
-from spotrelay.snapshot.read import Stamp
+from spotrelay.snapshot.line import Line
+from spotrelay.snapshot.plan import EMPTY, Plan, Together
 from spotrelay.snapshot.threads import Threads
 
 # Only root may give a file away. Anybody else restores what becomes their own.
 PRIVILEGED = os.geteuid() == 0
 _TYPES = {Directory: stat.S_IFDIR, File: stat.S_IFREG, Symlink: stat.S_IFLNK, Fifo: stat.S_IFIFO}
-# As in contents.py: each is one stored and one raw pack in memory.
-IN_FLIGHT = 8
+# A pack that more files share is checked before it is written: each would be held open meanwhile.
+MOST_OPEN = 8
+# Damaged on its way, or damaged where it lies: the second time tells.
+FETCHES = 2
+
+Places = list[tuple[bytes, Extent]]
 
 
 class Restoring:
@@ -55,65 +67,86 @@ class Restoring:
     groups.
     """
 
-    def __init__(self, store: Store, root: int, manifest: Manifest, exclude: Exclusions, threads: Threads) -> None:
-        self.skipped: list[Skipped] = []
-        self.files: dict[bytes, tuple[Stamp, File]] = {}  # for the index
-        self._store, self._root, self._manifest, self._exclude, self._threads = store, root, manifest, exclude, threads
-        self._entries: list[Entry] = []
+    def __init__(
+        self, store: Store, run: str, root: int, plan: Plan, exclude: Exclusions, line: Line, threads: Threads
+    ) -> None:
+        self.skipped = plan.skipped
+        self._store, self._run, self._root, self._plan, self._exclude = store, run, root, plan, exclude
+        self._line, self._threads = line, threads
+        self._rooms: list[bytearray] = []  # used again, as the buffers in pack.py are
 
     async def rebuild(self, tell: Callable[[int], None]) -> None:
         """`tell` gets the number of bytes whenever some have been written."""
         await self._threads.run(self._lay_out)
-        places = await self._threads.run(self._places)
-        room = asyncio.Semaphore(IN_FLIGHT)
-
-        async def place(digest: str) -> None:
-            async with room:
-                stored = await self._store.get(keys.pack(self._manifest.header.run, digest))
-                await self._threads.run(self._fill, self._manifest.packs[digest], stored, places[digest])
-            tell(sum(extent.length for _, extent in places[digest]))
-
         async with asyncio.TaskGroup() as tasks:
-            for digest in places:
-                tasks.create_task(place(digest))
+            for digest in dict.fromkeys([*self._plan.parts, *self._plan.whole]):
+                if digest != EMPTY:
+                    await self._line.take_turn()
+                    tasks.create_task(self._place(self._plan.packs[digest], tell))
         await self._threads.run(self._finish)
+
+    async def _place(self, what: Pack, tell: Callable[[int], None]) -> None:
+        try:
+            began = time.monotonic()
+            for attempt in range(1, FETCHES + 1):
+                try:
+                    written = await self._fetch(what)
+                    break
+                except PackCorrupt:
+                    if attempt == FETCHES:
+                        raise
+            self._line.moved(what.stored, time.monotonic() - began)
+        finally:
+            self._line.end_turn()
+        tell(written)
+
+    async def _fetch(self, what: Pack) -> int:
+        """The number of bytes written to files."""
+        key, places = keys.pack(self._run, what.hash), self._plan.parts.get(what.hash, [])
+        togethers = self._plan.whole.get(what.hash, [])
+        files = {path for path, _ in places}
+        if what.stored < what.size or togethers or len(files) > MOST_OPEN:
+            arriving = _Arriving(what, self._rooms.pop() if self._rooms else bytearray(pack.SLICE))
+            await self._store.get_stream(key, arriving.begin)
+            written = await self._threads.run(self._fill, what, arriving.stored(), places, togethers)
+            self._rooms.append(arriving.room)
+            return written
+        opened = await self._threads.run(self._open_all, files)
+        try:
+            stream = _Stream(what, [(opened[path], extent) for path, extent in places])
+            await self._store.get_stream(key, stream.begin)
+            stream.check()
+        finally:
+            for file in opened.values():
+                os.close(file)
+        return sum(extent.length for _, extent in places)
 
     # --- in a worker thread ------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
         kept = clear(self._root, self._exclude)
-        self._entries = self._wanted()
-        with Descent(self._root) as down, Descent(self._root) as targets:
-            for entry in self._entries:
+        with Descent(self._root) as down:
+            for entry in self._plan.entries:
                 if entry.path:
-                    _create(down, targets, entry, kept)
+                    _create(down, entry, kept)
+            for together in self._plan.whole.get(EMPTY, ()):
+                self._make(down, together, memoryview(b""))
 
-    def _wanted(self) -> list[Entry]:
-        """What the manifest holds and this machine does not keep for itself."""
-        wanted: list[Entry] = []
-        barrier = b"\0"
-        for entry in self._manifest.entries:
-            if entry.path.startswith(barrier) or isinstance(entry, Skipped):
-                continue
-            why = self._exclude.why(entry.path, isinstance(entry, Directory)) if entry.path else ""
-            if why:
-                self.skipped.append(Skipped(entry.path, why))
-                barrier = entry.path + b"/"
-            else:
-                wanted.append(entry)
-        return wanted
+    def _open_all(self, paths: set[bytes]) -> dict[bytes, int]:
+        opened: dict[bytes, int] = {}
+        try:
+            with Descent(self._root) as down:
+                for path in sorted(paths):
+                    opened[path] = down.open(path, descent.WRITE)
+        except BaseException:
+            for file in opened.values():
+                os.close(file)
+            raise
+        return opened
 
-    def _places(self) -> dict[str, list[tuple[bytes, Extent]]]:
-        """For each pack, where its bytes go, in path order."""
-        places: dict[str, list[tuple[bytes, Extent]]] = {}
-        for entry in self._entries:
-            if isinstance(entry, File):
-                for extent in entry.extents:
-                    places.setdefault(extent.pack, []).append((entry.path, extent))
-        return places
-
-    def _fill(self, what: Pack, stored: bytes, places: list[tuple[bytes, Extent]]) -> None:
+    def _fill(self, what: Pack, stored: memoryview, places: Places, togethers: list[Together]) -> int:
         raw = memoryview(pack.unseal(what, stored))
+        written = sum(extent.length for _, extent in places)
         with Descent(self._root) as down:
             for path, extents in groupby(places, key=lambda place: place[0]):
                 file = down.open(path, descent.WRITE)
@@ -122,18 +155,53 @@ class Restoring:
                         _write(file, raw[at : at + length], offset)
                 finally:
                     os.close(file)
+            for together in togethers:
+                written += self._make(down, together, raw)
+        return written
+
+    def _make(self, down: Descent, together: Together, raw: memoryview) -> int:
+        """Small files, each in one go. The number of bytes."""
+        directory, block, written = os.fsencode(together.directory), self._plan.blocks[together.directory], 0
+        parent = down.directory(directory)
+        for which, slot in enumerate(together.slots):
+            row = json.loads(self._plan.row(together, which))
+            path, size, meta = row["path"].encode("utf-8", "surrogateescape"), row["size"], meta_of(row)
+            at = row["extents"][0][2] if size else 0
+            status = self._make_one(parent, path, meta, raw[at : at + size])
+            block.set_stamp(slot, scan.stamp(status))
+            written += size
+        return written
+
+    def _make_one(self, parent: int, path: bytes, meta: Meta, data: memoryview) -> os.stat_result:
+        # Set-id bits come after the owner, and attributes need a file that one may write.
+        mode = 0o600 if meta.xattrs else meta.mode & 0o777
+        file = os.open(path.rpartition(b"/")[2], descent.CREATE, mode, dir_fd=parent)
+        try:
+            _write(file, data, 0)
+            self._attributes(file, path, meta)
+            os.utime(file, ns=(meta.mtime, meta.mtime))
+            status = os.fstat(file)
+            if stat.S_IMODE(status.st_mode) != meta.mode or (status.st_uid, status.st_gid) != (meta.uid, meta.gid):
+                status = _dress_open(file, meta)
+        finally:
+            os.close(file)
+        self._check(path, stat.S_IFREG, meta, status, len(data))
+        return status
 
     def _finish(self) -> None:
-        with Descent(self._root) as down:
-            for entry in self._entries:
+        entries = self._plan.entries
+        with Descent(self._root) as down, Descent(self._root) as targets:
+            for entry in entries:
                 if isinstance(entry, Symlink):
                     name, parent = down.place(entry.path)
                     os.symlink(entry.target, name, dir_fd=parent)
+                elif isinstance(entry, HardLink):
+                    _link(down, targets, entry)
             # Deepest first: a directory's time is set after the last change in it, its mode when nobody needs to enter.
-            for entry in reversed(self._entries):
+            for entry in reversed(entries):
                 if isinstance(entry, HardLink):
                     _same_file(down, entry)
-                elif not isinstance(entry, Skipped):
+                elif isinstance(entry, Directory | File | Symlink | Fifo):
                     self._dress(down, entry)
 
     def _dress(self, down: Descent, entry: Directory | File | Symlink | Fifo) -> None:
@@ -143,41 +211,89 @@ class Restoring:
         else:
             file = down.open(entry.path, descent.READ)
             try:
-                self._attributes(file, entry)
+                self._attributes(file, entry.path, entry.meta)
                 status = _dress_open(file, entry.meta)
             finally:
                 os.close(file)
-        self._check(entry, status)
+        self._check(entry.path, _TYPES[type(entry)], entry.meta, status, entry.size if isinstance(entry, File) else -1)
         if isinstance(entry, File):
-            # What an earlier save could not read consistently is, from now on, simply what the file holds.
-            self.files[entry.path] = (read.stamp(status), dataclasses.replace(entry, state=""))
+            self._plan.stamp(entry.path, scan.stamp(status))
 
-    def _attributes(self, file: int, entry: Directory | File | Fifo) -> None:
+    def _attributes(self, file: int, path: bytes, meta: Meta) -> None:
         try:
-            for name, value in entry.meta.xattrs:
+            for name, value in meta.xattrs:
                 os.setxattr(file, name, value)
         except OSError as error:
             if error.errno != errno.ENOTSUP:
                 raise
-            self.skipped.append(Skipped(entry.path, "extended attributes: this file system has none"))
+            self.skipped.append(Skipped(path, "extended attributes: this file system has none"))
 
-    def _check(self, entry: Directory | File | Symlink | Fifo, status: os.stat_result) -> None:
-        wrong = stat.S_IFMT(status.st_mode) != _TYPES[type(entry)]
-        if not isinstance(entry, Symlink):
-            wrong |= stat.S_IMODE(status.st_mode) != _mode(entry.meta, status)
-        if isinstance(entry, File):
-            wrong |= status.st_size != entry.size
+    def _check(self, path: bytes, kind: int, meta: Meta, status: os.stat_result, size: int) -> None:
+        """`size`: a file's; otherwise -1."""
+        wrong = stat.S_IFMT(status.st_mode) != kind
+        if kind != stat.S_IFLNK:
+            wrong |= stat.S_IMODE(status.st_mode) != _mode(meta, status)
+        if size >= 0:
+            wrong |= status.st_size != size
         if PRIVILEGED:
-            wrong |= (status.st_uid, status.st_gid) != (entry.meta.uid, entry.meta.gid)
+            wrong |= (status.st_uid, status.st_gid) != (meta.uid, meta.gid)
         if wrong:
-            raise RestoreFailed(
-                f"{text(entry.path)!r} is not what the snapshot holds", next_step="see the file system's log"
-            )
-        if status.st_mtime_ns != entry.meta.mtime:
-            self.skipped.append(Skipped(entry.path, "time of change: this file system keeps it less exactly"))
+            raise RestoreFailed(f"{text(path)!r} is not what the snapshot holds", next_step="see the file system's log")
+        if status.st_mtime_ns != meta.mtime:
+            self.skipped.append(Skipped(path, "time of change: this file system keeps it less exactly"))
 
 
-def _create(down: Descent, targets: Descent, entry: Entry, kept: frozenset[bytes]) -> None:
+class _Arriving:
+    """A pack that is looked at as a whole."""
+
+    def __init__(self, what: Pack, room: bytearray) -> None:
+        self._what, self._at = what, 0
+        self.room = room if what.stored <= len(room) else bytearray(what.stored)
+
+    def begin(self) -> Callable[[memoryview], None]:
+        self._at = 0
+        return self._take
+
+    def _take(self, chunk: memoryview) -> None:
+        end = self._at + len(chunk)
+        if end > self._what.stored:
+            raise pack.corrupt(self._what, "it is longer than what was stored")
+        self.room[self._at : end] = chunk
+        self._at = end
+
+    def stored(self) -> memoryview:
+        return memoryview(self.room)[: self._at]
+
+
+class _Stream:
+    """A pack's raw bytes on their way to open files, hashed as they pass."""
+
+    def __init__(self, what: Pack, places: list[tuple[int, Extent]]) -> None:
+        self._what, self._places = what, places
+        self._hash, self._at = blake3(), 0
+
+    def begin(self) -> Callable[[memoryview], None]:
+        self._hash, self._at = blake3(), 0
+        return self._take
+
+    def _take(self, chunk: memoryview) -> None:
+        begin, end = self._at, self._at + len(chunk)
+        if end > self._what.size:
+            raise pack.corrupt(self._what, "it is longer than its raw bytes")
+        self._hash.update(chunk)
+        for file, (offset, _, at, length) in self._places:
+            first, last = max(at, begin), min(at + length, end)
+            if first < last:
+                _write(file, chunk[first - begin : last - begin], offset + first - at)
+        self._at = end
+
+    def check(self) -> None:
+        """Raises PackCorrupt."""
+        if self._at != self._what.size or self._hash.hexdigest() != self._what.hash:
+            raise pack.corrupt(self._what, "its bytes do not match its name")
+
+
+def _create(down: Descent, entry: Entry, kept: frozenset[bytes]) -> None:
     name, parent = down.place(entry.path)
     match entry:
         case Directory():
@@ -190,13 +306,16 @@ def _create(down: Descent, targets: Descent, entry: Entry, kept: frozenset[bytes
                 os.truncate(file, entry.size)
             finally:
                 os.close(file)
-        case HardLink():
-            source, there = targets.place(entry.target)
-            os.link(source, name, src_dir_fd=there, dst_dir_fd=parent, follow_symlinks=False)
         case Fifo():
             os.mkfifo(name, 0o600, dir_fd=parent)
         case _:
-            pass  # symlinks come last
+            pass  # links come last
+
+
+def _link(down: Descent, targets: Descent, entry: HardLink) -> None:
+    source, there = targets.place(entry.target)
+    name, parent = down.place(entry.path)
+    os.link(source, name, src_dir_fd=there, dst_dir_fd=parent, follow_symlinks=False)
 
 
 def _write(file: int, data: memoryview, offset: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,25 @@ from pathlib import Path
 from spotrelay.core import keys
 from spotrelay.core.errors import ManifestInvalid, NotFound, RestoreFailed, SaveFailed, StoreError
 from spotrelay.core.keys import SnapshotId
-from spotrelay.core.manifest import Entry, File, Header, Manifest, Skipped
+from spotrelay.core.manifest import Header, Manifest, Skipped
 from spotrelay.ports import Store
-from spotrelay.snapshot import artifacts, read, scan, stored_manifest
+from spotrelay.snapshot import artifacts, pack, read, stored_manifest
 from spotrelay.snapshot.contents import Contents, Tally
 from spotrelay.snapshot.exclude import Exclusions, mounts_below
 from spotrelay.snapshot.index import Index
+from spotrelay.snapshot.line import Line
+from spotrelay.snapshot.pace import Pace
+from spotrelay.snapshot.plan import Plan
 from spotrelay.snapshot.restore import Restoring
 from spotrelay.snapshot.save import Saving
+from spotrelay.snapshot.survey import Survey
 from spotrelay.snapshot.threads import Threads
 
 # Reading, hashing and compressing beside the loop. Twice two cores: a thread that waits for the disk leaves its core to
 # another. Not measured apart.
 WORKERS = 4
+# Packs on their way, in a save and in a restore. What a snapshot has of entries comes on top: some 300 bytes each.
+MEMORY_MIB = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,13 @@ class Published:
 class Snapshots:
     """Not for use by two tasks at once: one directory has one owner."""
 
-    def __init__(self, store: Store, run: str, directory: Path, *, exclude: Sequence[str] = ()) -> None:
-        """Raises ValueError for an exclude pattern that matches nothing."""
+    def __init__(
+        self, store: Store, run: str, directory: Path, *, exclude: Sequence[str] = (), memory_mib: int = MEMORY_MIB
+    ) -> None:
+        """`memory_mib`: for packs on their way. Raises ValueError for an exclude pattern that matches nothing."""
         self._store, self._run, self._directory, self._patterns = store, run, directory, tuple(exclude)
+        # Each may be in memory twice, raw and compressed.
+        self._line = Line(max(1, (memory_mib << 20) // (2 * pack.SLICE)))
         self._index = Index()
         Exclusions(self._patterns)
 
@@ -101,8 +111,10 @@ class Snapshots:
         *,
         deadline: float | None = None,
         progress: Callable[[Progress], None] | None = None,
+        pace: Pace | None = None,
     ) -> Saved:
-        """Commit the directory as `snapshot`. `deadline`: monotonic seconds, after which nothing is written.
+        """Commit the directory as `snapshot`. `deadline`: monotonic seconds, after which nothing is written. `pace`:
+        how fast it may go beside a running command.
 
         Raises SaveFailed (the deadline, or the directory itself), AlreadyExists (that snapshot is committed), and other
         StoreErrors as they are. Whatever is raised, cancellation included: unless the store took the commit and its
@@ -113,29 +125,49 @@ class Snapshots:
             # Outermost, because its TimeoutError is an OSError too. loop.time() is time.monotonic().
             async with asyncio.timeout_at(deadline):
                 with self._errors_as(SaveFailed):
-                    return await self._save(snapshot, deadline, progress, tally)
+                    return await self._save(snapshot, deadline, progress, pace, tally)
         except TimeoutError as error:
             raise _too_late(snapshot, tally) from error
 
     async def _save(
-        self, snapshot: SnapshotId, deadline: float | None, progress: Callable[[Progress], None] | None, tally: Tally
+        self,
+        snapshot: SnapshotId,
+        deadline: float | None,
+        progress: Callable[[Progress], None] | None,
+        pace: Pace | None,
+        tally: Tally,
     ) -> Saved:
         def tell() -> None:
             if progress is not None:
                 progress(Progress(tally.new_bytes, 0))
 
         began = time.monotonic()
-        with self._root() as root, closing(scan.scan(root, self._exclusions())) as items:
-            async with Threads(WORKERS) as threads:
-                contents = Contents(self._store, self._run, root, self._index.packs, threads, tally=tally, tell=tell)
-                saving = Saving(root, self._index, contents, threads)
-                await saving.collect(items)
+        index, line = self._index, self._line
+        with self._root() as root, closing((survey := Survey(root, self._exclusions(), index)).directories()) as walk:
+            async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
+                contents = Contents(
+                    self._store, self._run, root, index, line, threads, pace=pace, tally=tally, tell=tell
+                )
+                saving = Saving(survey, index, contents, line, threads)
+                await saving.collect(walk)
                 data = await threads.run(saving.encode, Header(self._run, snapshot))
+            # Before the commit: what was read and sent need not be again, whatever becomes of this snapshot.
+            self._index = index.succeeded_by(saving.blocks)
             if deadline is not None and time.monotonic() >= deadline:
                 raise _too_late(snapshot, tally)
             await self._store.create(keys.snapshot(self._run, snapshot), data)
-        self._index = Index(saving.files, saving.packs())
-        return _saved(snapshot, saving.entries, tally, time.monotonic() - began)
+        kept, torn, skipped = saving.remarks()
+        return Saved(
+            snapshot,
+            files=sum(block.files for block in saving.blocks.values()),
+            bytes=sum(block.file_bytes for block in saving.blocks.values()),
+            packs=tally.packs,
+            new_bytes=tally.new_bytes,
+            seconds=time.monotonic() - began,
+            kept=tuple(kept),
+            torn=tuple(torn),
+            skipped=tuple(skipped),
+        )
 
     async def restore(self, snapshot: SnapshotId, *, progress: Callable[[Progress], None] | None = None) -> Restored:
         """Make the directory what `snapshot` holds, in place; excluded paths and other mounts stay as they are.
@@ -146,21 +178,18 @@ class Snapshots:
         """
         began = time.monotonic()
         with self._errors_as(RestoreFailed):
-            manifest = await self.read_manifest(snapshot)
-            await self._need_packs(manifest)
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with self._root() as root:
-                _need_room(root, manifest)
-                self._index = Index()  # what it knew is about to be overwritten
-                async with Threads(WORKERS) as threads:
-                    restoring = Restoring(self._store, root, manifest, self._exclusions(), threads)
-                    await restoring.rebuild(_counting(progress, manifest))
+            async with Threads(WORKERS) as threads:
+                plan = await self._plan(snapshot, threads)
+                self._directory.mkdir(parents=True, exist_ok=True)
+                with self._root() as root:
+                    _need_room(root, snapshot, plan)
+                    self._index = Index()  # what it knew is about to be overwritten
+                    restoring = Restoring(self._store, self._run, root, plan, self._exclusions(), self._line, threads)
+                    await restoring.rebuild(_counting(progress, plan))
         # A command that starts at once must leave other times than ours.
         await asyncio.sleep(read.TICK_S)
-        self._index = Index(restoring.files, dict(manifest.packs))
-        files = [entry for entry in manifest.entries if isinstance(entry, File)]
-        seconds = time.monotonic() - began
-        return Restored(snapshot, len(files), sum(f.size for f in files), seconds, tuple(restoring.skipped))
+        self._index = plan.index()
+        return Restored(snapshot, plan.files, plan.bytes, time.monotonic() - began, tuple(restoring.skipped))
 
     async def recall(self, snapshot: SnapshotId) -> None:
         """The directory has come of `snapshot` and is as it is: what that holds need not be sent again, but every file
@@ -175,13 +204,28 @@ class Snapshots:
                 files, skipped = await artifacts.publish(self._store, self._run, root, self._exclusions(), threads)
         return Published(files, tuple(skipped))
 
+    # --- what the next save relies on -------------------------------------------------------------------------------
+
+    def known_packs(self) -> frozenset[str]:
+        """Packs that the next save would refer to without sending them."""
+        return frozenset(self._index.packs)
+
+    def forget_packs(self, gone: Collection[str]) -> None:
+        """These are no longer in the store: the next save sends them again, from the files that have them."""
+        self._index.forget(gone)
+
     # --- before the first byte lands --------------------------------------------------------------------------------
 
-    async def _need_packs(self, manifest: Manifest) -> None:
-        there = {key.rpartition("/")[2] for key in await self._store.list(keys.packs(self._run))}
-        if missing := manifest.packs.keys() - there:
-            what = f"snapshot {manifest.header.snapshot}: {len(missing)} of its {len(manifest.packs)} packs are missing"
+    async def _plan(self, snapshot: SnapshotId, threads: Threads) -> Plan:
+        """Checked, and every pack it needs is there."""
+        data, names = await asyncio.gather(
+            self._store.get(keys.snapshot(self._run, snapshot)), self._store.list(keys.packs(self._run))
+        )
+        plan = await threads.run(Plan, data, Header(self._run, snapshot), self._exclusions())
+        if missing := plan.packs.keys() - {key.rpartition("/")[2] for key in names}:
+            what = f"snapshot {snapshot}: {len(missing)} of its {len(plan.packs)} packs are missing"
             raise RestoreFailed(what, next_step="an earlier snapshot may be whole")
+        return plan
 
     # --- around every operation -------------------------------------------------------------------------------------
 
@@ -228,42 +272,21 @@ def _too_late(snapshot: SnapshotId, tally: Tally) -> SaveFailed:
     )
 
 
-def _need_room(root: int, manifest: Manifest) -> None:
+def _need_room(root: int, snapshot: SnapshotId, plan: Plan) -> None:
     """What could never fit is refused while the directory is still as it was."""
-    needed = sum(extent.length for entry in manifest.entries if isinstance(entry, File) for extent in entry.extents)
     disk = os.fstatvfs(root)
-    if needed > (most := disk.f_blocks * disk.f_frsize):
-        what = f"snapshot {manifest.header.snapshot} has {needed} bytes, the whole file system {most}"
+    if plan.data_bytes > (most := disk.f_blocks * disk.f_frsize):
+        what = f"snapshot {snapshot} has {plan.data_bytes} bytes, the whole file system {most}"
         raise RestoreFailed(what, next_step="choose an instance or a volume with more disk")
 
 
-def _counting(progress: Callable[[Progress], None] | None, manifest: Manifest) -> Callable[[int], None]:
-    total = sum(extent.length for entry in manifest.entries if isinstance(entry, File) for extent in entry.extents)
+def _counting(progress: Callable[[Progress], None] | None, plan: Plan) -> Callable[[int], None]:
     done = 0
 
     def tell(more: int) -> None:
         nonlocal done
         done += more
         if progress is not None:
-            progress(Progress(done, total))
+            progress(Progress(done, plan.data_bytes))
 
     return tell
-
-
-def _saved(snapshot: SnapshotId, entries: Sequence[Entry], tally: Tally, seconds: float) -> Saved:
-    files = [entry for entry in entries if isinstance(entry, File)]
-    return Saved(
-        snapshot,
-        files=len(files),
-        bytes=sum(file.size for file in files),
-        packs=tally.packs,
-        new_bytes=tally.new_bytes,
-        seconds=seconds,
-        kept=tuple(_path(file.path) for file in files if file.state == "kept"),
-        torn=tuple(_path(file.path) for file in files if file.state == "torn"),
-        skipped=tuple(entry for entry in entries if isinstance(entry, Skipped)),
-    )
-
-
-def _path(path: bytes) -> Path:
-    return Path(os.fsdecode(path))

@@ -10,15 +10,17 @@ from spotrelay.core import manifest
 from spotrelay.core.errors import ManifestInvalid
 from spotrelay.core.manifest import Manifest
 
-# A million entries are about 300 MB of lines, and this much again as objects: enough, and an end for a bomb.
+# A million entries are about 150 MB of lines: enough, and an end for a bomb.
 LARGEST = 1 << 30
 LONGEST_LINE = 16 << 20  # a file of 4 TiB, in slices
+# A million rows take 0.15 s and become 18 MB; level 3 takes 0.36 s, for 20 MB.
+LEVEL = 1
 _CHUNK = 1 << 20
 _LARGEST_WINDOW = 8 << 20  # level 3 uses 2 MiB; a frame may ask for gigabytes
 
 
 def pack_lines(lines: Iterator[bytes]) -> bytes:
-    compressor = zstandard.ZstdCompressor(3).compressobj()
+    compressor = zstandard.ZstdCompressor(LEVEL).compressobj()
     return b"".join(map(compressor.compress, lines)) + compressor.flush()
 
 
@@ -26,10 +28,22 @@ def parse(data: bytes) -> Manifest:
     """Raises ManifestInvalid or ManifestUnknown, whatever `data`. Memory grows with what was checked, not with
     claims.
     """
+    return manifest.load(lines(data))
+
+
+def lines(data: bytes) -> Iterator[bytes]:
+    """For core.manifest to check. Raises ManifestInvalid for what is no frame, or a bomb."""
     try:
-        return manifest.load(_lines(data))
+        yield from _lines(data)
     except zstandard.ZstdError as error:
         raise ManifestInvalid(f"manifest is not a zstd frame: {error}") from error
+
+
+def packs(data: bytes) -> frozenset[str]:
+    """The names of the packs alone: the other rows are passed over, so that a million entries take no memory. Raises
+    as `parse` does.
+    """
+    return manifest.pack_names(lines(data))
 
 
 def _lines(data: bytes) -> Iterator[bytes]:

@@ -17,8 +17,9 @@ R = TypeVar("R")
 
 
 class Threads:
-    def __init__(self, most: int) -> None:
-        self._pool = ThreadPoolExecutor(most, thread_name_prefix="snapshot")
+    def __init__(self, most: int, *, first: Callable[[], None] | None = None) -> None:
+        """`first` is called once in each thread."""
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="snapshot", initializer=first)
 
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*args, **kwargs))
