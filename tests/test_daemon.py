@@ -80,7 +80,11 @@ def test_settings_of_the_image_need_no_environment() -> None:
     """Where nothing is set, it is EC2. Otherwise the unit file and the code must agree on more than they do."""
     settings = Settings.of({})
 
-    assert (None, None, ("systemctl", "poweroff")) == (settings.imds, settings.endpoint, settings.poweroff)
+    assert (None, None, ("systemctl", "start", "poweroff.target")) == (
+        settings.imds,
+        settings.endpoint,
+        settings.poweroff[:3],
+    )
 
 
 async def test_user_data_in_a_file_comes_before_the_instance_s_own(tmp_path: Path) -> None:

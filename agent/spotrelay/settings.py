@@ -6,7 +6,7 @@ All of it is optional:
     SPOTRELAY_ENDPOINT    every AWS service, instead of the region's own (the local cloud)
     SPOTRELAY_ENDPOINT_S3 S3 alone, instead of that
     SPOTRELAY_STATE       folder for the command's output file (/var/lib/spotrelay)
-    SPOTRELAY_POWEROFF    the command that ends the instance (systemctl poweroff)
+    SPOTRELAY_POWEROFF    the command that ends the instance (POWEROFF)
     SPOTRELAY_USER_DATA   a file that is read in place of the instance's user data, if it is there
                           (/etc/spotrelay/run.toml: user data of a stock image is the script that installs us)
     SPOTRELAY_MACHINE     "own": the machine is the agent's, which may make users and file systems, and gives the
@@ -22,6 +22,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+# What `systemctl poweroff` comes to, without asking logind first: where the machine is being shut down already, that is
+# gone, and the question hangs for half a minute.
+POWEROFF = "systemctl start poweroff.target --job-mode=replace-irreversibly --no-block"
 # What systemd tells its service, and nobody else.
 SYSTEMD = {
     *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID"),
@@ -51,7 +54,7 @@ class Settings:
             endpoint=environment.get("SPOTRELAY_ENDPOINT"),
             endpoint_s3=environment.get("SPOTRELAY_ENDPOINT_S3"),
             state=Path(environment.get("SPOTRELAY_STATE", "/var/lib/spotrelay")),
-            poweroff=tuple(shlex.split(environment.get("SPOTRELAY_POWEROFF", "systemctl poweroff"))),
+            poweroff=tuple(shlex.split(environment.get("SPOTRELAY_POWEROFF", POWEROFF))),
             user_data=Path(environment.get("SPOTRELAY_USER_DATA", "/etc/spotrelay/run.toml")),
             owns_machine=environment.get("SPOTRELAY_MACHINE") == "own",
             limits=dict(pair.split("=", 1) for pair in environment.get("SPOTRELAY_LIMITS", "").split() if "=" in pair),
