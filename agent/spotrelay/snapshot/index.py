@@ -12,7 +12,7 @@ A `Draft` is a block in the making.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import NamedTuple
@@ -129,6 +129,11 @@ class Index:
     packs: dict[str, Pack] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     unused: Iterator[int] = field(default_factory=count)
+
+    @classmethod
+    def of_packs(cls, packs: Mapping[str, Pack]) -> Index:
+        """Of a store's packs, and no file."""
+        return cls({}, dict(packs), {digest: number for number, digest in enumerate(packs)}, count(len(packs)))
 
     def number(self, digest: str) -> int:
         """The pack's number, a new one if it has none. For several threads: both calls are one step each."""

@@ -195,7 +195,7 @@ class Snapshots:
         """The directory has come of `snapshot` and is as it is: what that holds need not be sent again, but every file
         is read. Raises StoreError, ManifestInvalid, ManifestUnknown."""
         manifest = await self.read_manifest(snapshot)
-        self._index = Index(packs=dict(manifest.packs))
+        self._index = Index.of_packs(manifest.packs)
 
     async def publish_artifacts(self) -> Published:
         """Put the directory's regular files under `artifacts/`. Raises SaveFailed, StoreError."""
