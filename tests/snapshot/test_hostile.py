@@ -94,6 +94,30 @@ async def test_no_manifest_at_all(data: bytes, store: Store, refused: Any) -> No
         pass
 
 
+async def test_no_byte_of_a_manifest_is_trusted(store: Store, snapshots: Make, here: Path) -> None:
+    """One flipped bit anywhere in the object, and it is refused, unless it means nothing (how much memory to decompress
+    with). Otherwise a time or a mode is restored that nobody saved."""
+    await snapshots(tree({"f": b"1", "g": b"22"}).write(here)).save(FIRST)
+    whole = await store.get(keys.snapshot(RUN, FIRST))
+    good, refusals = stored_manifest.parse(whole), 0
+    for at in range(len(whole)):
+        try:
+            assert good == stored_manifest.parse(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        except (ManifestInvalid, ManifestUnknown):
+            refusals += 1
+
+    assert refusals >= len(whole) - 10
+
+
+async def test_a_manifest_without_a_checksum(store: Store, refused: Any) -> None:
+    """A frame that cannot be checked is not one of ours."""
+    lines = b"".join(json.dumps(row).encode() + b"\n" for row in good_rows())
+    await store.put(keys.snapshot(RUN, FIRST), zstandard.compress(lines))
+
+    async with refused(ManifestInvalid):
+        pass
+
+
 async def test_a_manifest_cut_short(store: Store, snapshots: Make, here: Path, refused: Any) -> None:
     """Half of the compressed object is not half of the tree."""
     await snapshots(tree({str(n): b"1" for n in range(300)}).write(here)).save(FIRST)
@@ -106,7 +130,7 @@ async def test_a_manifest_cut_short(store: Store, snapshots: Make, here: Path, r
 
 async def test_a_bomb_of_a_manifest(store: Store, refused: Any) -> None:
     """10 GiB in some hundred KiB are refused for their size, without ever being in memory."""
-    bomb = zstandard.ZstdCompressor(3).compressobj()
+    bomb = zstandard.ZstdCompressor(3, write_checksum=True).compressobj()
     block = b"\n" * MIB
     data = b"".join(bomb.compress(block) for _ in range(2000)) + bomb.flush()
     await store.put(keys.snapshot(RUN, FIRST), data)
@@ -120,7 +144,7 @@ async def test_a_bomb_of_a_manifest(store: Store, refused: Any) -> None:
 
 async def test_a_line_without_end(store: Store, refused: Any) -> None:
     """One line of a gigabyte is refused as soon as it is longer than any real one."""
-    bomb = zstandard.ZstdCompressor(3).compressobj()
+    bomb = zstandard.ZstdCompressor(3, write_checksum=True).compressobj()
     data = b"".join(bomb.compress(b" " * MIB) for _ in range(200)) + bomb.flush()
     await store.put(keys.snapshot(RUN, FIRST), data)
 

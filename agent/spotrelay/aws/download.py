@@ -48,6 +48,7 @@ class Downloads:
         """`attempt_s`: how long an object may take."""
         self._attempt_s = attempt_s
         self._idle: list[_Wire] = []
+        self._under_way = 0
         self._pool = ThreadPoolExecutor(MOST, thread_name_prefix="download")
 
     async def get(self, key: str, url: str, begin: Callable[[], Take]) -> None:
@@ -67,6 +68,7 @@ class Downloads:
 
     async def _to_its_end(self, run: Callable[[], None], cancel: Callable[[], None]) -> None:
         running = asyncio.get_running_loop().run_in_executor(self._pool, run)
+        self._under_way += 1
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -74,6 +76,10 @@ class Downloads:
             await asyncio.wait([running])
             running.exception()  # what came of it is of no interest any more
             raise
+        finally:
+            self._under_way -= 1
+            while self._idle and not self._under_way:  # the restore is over
+                self._idle.pop().connection.close()
 
 
 class _Transfer:

@@ -92,8 +92,9 @@ def _s3(bucket: str, prefix: str) -> S3Store:
 
 
 def _credentials() -> Any:
-    """None leaves it to obstore, which knows the environment."""
-    if os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY"):
+    """None leaves it to obstore, which knows the environment, but not what else boto3 looks at for what is missing."""
+    said = {name for name, value in os.environ.items() if value}
+    if said >= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} and said & {"AWS_REGION", "AWS_DEFAULT_REGION"}:
         return None
     # Late: boto3 costs 0.35 s of CPU and 17 MB, and neither a folder nor plain keys need any of it.
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415

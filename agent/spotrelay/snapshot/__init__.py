@@ -14,7 +14,7 @@ The promise everything rests on
 Layout
 
     runs/<run>/packs/<hash>                        raw bytes, or one zstd frame of them if that is shorter (pack.py)
-    runs/<run>/snapshots/<n>-<k>.json.zst          one zstd frame of JSON lines (core/manifest.py):
+    runs/<run>/snapshots/<n>-<k>.json.zst          one zstd frame, with checksum, of JSON lines (core/manifest.py):
     │
     ├── {"format":"spotrelay-manifest","version":1,"run":"demo","snapshot":"2-7"}
     ├── {"kind":"directory","path":"","mode":493,"mtime":<ns>,"uid":1000,"gid":1000}         the directory itself

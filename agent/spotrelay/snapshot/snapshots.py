@@ -218,14 +218,22 @@ class Snapshots:
 
     async def _plan(self, snapshot: SnapshotId, threads: Threads) -> Plan:
         """Checked, and every pack it needs is there."""
-        data, names = await asyncio.gather(
-            self._store.get(keys.snapshot(self._run, snapshot)), self._store.list(keys.packs(self._run))
-        )
-        plan = await threads.run(Plan, data, Header(self._run, snapshot), self._exclusions())
+        names, plan = await asyncio.gather(self._store.list(keys.packs(self._run)), self._checked(snapshot, threads))
         if missing := plan.packs.keys() - {key.rpartition("/")[2] for key in names}:
             what = f"snapshot {snapshot}: {len(missing)} of its {len(plan.packs)} packs are missing"
             raise RestoreFailed(what, next_step="an earlier snapshot may be whole")
         return plan
+
+    async def _checked(self, snapshot: SnapshotId, threads: Threads) -> Plan:
+        """Damaged on its way, or damaged where it lies: the second time tells."""
+        for last in (False, True):
+            data = await self._store.get(keys.snapshot(self._run, snapshot))
+            try:
+                return await threads.run(Plan, data, Header(self._run, snapshot), self._exclusions())
+            except ManifestInvalid:
+                if last:
+                    raise
+        raise AssertionError("unreachable: the second time returns or raises")
 
     # --- around every operation -------------------------------------------------------------------------------------
 

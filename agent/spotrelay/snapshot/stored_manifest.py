@@ -1,4 +1,8 @@
-"""A manifest as an object: the lines of core.manifest in one zstd frame, written once, read without trust."""
+"""A manifest as an object: the lines of core.manifest in one zstd frame, written once, read without trust.
+
+The frame ends in a checksum, and one without is refused: a manifest is not named by its hash as packs are, and a byte
+that was damaged on its way could change a time or a mode unseen.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ _LARGEST_WINDOW = 8 << 20  # level 3 uses 2 MiB; a frame may ask for gigabytes
 
 
 def pack_lines(lines: Iterator[bytes]) -> bytes:
-    compressor = zstandard.ZstdCompressor(LEVEL).compressobj()
+    compressor = zstandard.ZstdCompressor(LEVEL, write_checksum=True).compressobj()
     return b"".join(map(compressor.compress, lines)) + compressor.flush()
 
 
@@ -47,6 +51,8 @@ def packs(data: bytes) -> frozenset[str]:
 
 
 def _lines(data: bytes) -> Iterator[bytes]:
+    if not zstandard.get_frame_parameters(data).has_checksum:
+        raise ManifestInvalid("manifest has no checksum")
     reader = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).stream_reader(data)
     total, rest = 0, b""
     while chunk := reader.read(_CHUNK):
