@@ -81,16 +81,21 @@ def test_only_what_only_reads_goes_everywhere(policies: dict[str, dict[str, Any]
 
 
 def test_the_agent_holds_little(policies: dict[str, dict[str, Any]]) -> None:
-    """An instance reads and writes runs and its assignment, and asks for its successor. Whoever takes it over can
-    neither delete, nor decide for the launcher, nor become somebody.
+    """An instance reads and writes runs and its assignment, asks for its successor, and clears away old snapshots and
+    packs. Whoever takes it over can neither delete what was recorded, nor decide for the launcher, nor become somebody.
     """
     agent = policies["agent"]
-    written = {resource.split(":::")[1].split("/", 1)[1] for resource in statement(agent, "Runs")["Resource"]}
+    written, deleted = (
+        {resource.split(":::")[1].split("/", 1)[1] for resource in statement(agent, sid)["Resource"]}
+        for sid in ("Runs", "Housekeeping")
+    )
 
     assert {
-        "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListBucket", "sqs:SendMessage",
+        "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListBucket",
+        "sqs:SendMessage",
     } == allowed(agent)  # fmt: skip
     assert {"runs/*", "instances/*", "open/*"} == written
+    assert {"runs/*/packs/*", "runs/*/snapshots/*"} == deleted
 
 
 def test_the_launcher_launches_only_ours(policies: dict[str, dict[str, Any]], deploy: Callable[..., Deployed]) -> None:

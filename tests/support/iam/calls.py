@@ -48,7 +48,9 @@ class Call:
         return self._signed(3)
 
     def _signed(self, group: int) -> str:
-        match = _CREDENTIAL.search(self.headers.get("authorization", ""))
+        # In the header, or in the query of a URL that was signed to be handed on.
+        said = self.headers.get("authorization") or f"Credential={self.parameters.get('X-Amz-Credential', '')}"
+        match = _CREDENTIAL.search(said)
         return match[group] if match else ""
 
     @property
