@@ -87,6 +87,19 @@ class Store(Protocol):
         ...
 
 
+class BrowsableStore(Store, Protocol):
+    """What a person's commands ask of a store beside what an agent does; the agent's role may not do it at all."""
+
+    async def folders(self, prefix: str) -> list[str]:
+        """The folders right below `prefix`, a folder's name with its `/`, or "": `folders("runs/")` is `["a", "b"]`,
+        sorted. One request for a thousand of them, whatever is in them (S3: a listing with a delimiter)."""
+        ...
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """As `list`, with the bytes that each object has."""
+        ...
+
+
 class ResumeQueue(Protocol):
     """The doorbell of the launcher."""
 

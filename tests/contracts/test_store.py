@@ -17,7 +17,7 @@ from botocore.config import Config
 
 from spotrelay.aws.store import open_store
 from spotrelay.core.errors import AlreadyExists, NotFound
-from spotrelay.ports import Store
+from spotrelay.ports import BrowsableStore, Store
 
 BUCKET = "relay-bucket"
 RCLONE = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -148,6 +148,36 @@ class TestStore:
             await asyncio.gather(*(store.put(name, b"") for name in names[begin : begin + 50]))
 
         assert names == await store.list("n/")
+
+    async def test_folders_are_those_right_below(self, store: BrowsableStore) -> None:
+        """Names of folders, no objects, nothing from deeper or beside. Otherwise a note in the bucket is listed as a
+        run, or a list of runs costs a look at each of their packs."""
+        for key in ("r/b/x/y", "r/b/z", "r/a/x", "r/note", "r2/c/x", "top"):
+            await store.put(key, b"1")
+
+        assert ["a", "b"] == await store.folders("r/")
+        assert ["x"] == await store.folders("r/b/")
+        assert ["r", "r2"] == await store.folders("")
+        assert [] == await store.folders("r/note/")
+        assert [] == await store.folders("nothing/")
+
+    async def test_folders_go_beyond_one_page(self, store: BrowsableStore) -> None:
+        """Otherwise the 1,001st run does not exist."""
+        names = [f"{number:04d}" for number in range(1100)]
+        for begin in range(0, len(names), 50):
+            await asyncio.gather(*(store.put(f"n/{name}/x", b"") for name in names[begin : begin + 50]))
+
+        assert names == await store.folders("n/")
+
+    async def test_sizes_are_of_the_bytes(self, store: BrowsableStore) -> None:
+        """What it costs to keep, and what a removal frees. Otherwise a person pays for what was never shown."""
+        await store.put("a/empty", b"")
+        await store.put("a/full", b"12345")
+        await store.put("ab", b"1")
+
+        assert {"a/empty": 0, "a/full": 5} == await store.sizes("a/")
+        assert {"a/full": 5} == await store.sizes("a/f")
+        assert {"a/empty": 0, "a/full": 5, "ab": 1} == await store.sizes("a")
 
     async def test_delete_twice(self, store: Store) -> None:
         """What is gone is gone; a second time is no error."""

@@ -34,7 +34,7 @@ from spotrelay.core.errors import (
     StoreUnavailable,
     UsageError,
 )
-from spotrelay.ports import Store
+from spotrelay.ports import BrowsableStore
 
 R = TypeVar("R")
 
@@ -52,7 +52,7 @@ BULK = 1000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def open_store(url: str, *, patience: float = PATIENCE_S) -> Store:
+def open_store(url: str, *, patience: float = PATIENCE_S) -> BrowsableStore:
     """`patience`: seconds after which a call is not tried again. Raises UsageError.
 
     S3 takes its credentials and region as boto3 does (environment, profile, instance role) and honours
@@ -103,7 +103,7 @@ def _credentials() -> Any:
 
 
 class ObjectStore:
-    """Fulfils ports.Store over any of obstore's stores."""
+    """Fulfils ports.Store and ports.BrowsableStore over any of obstore's stores."""
 
     def __init__(self, store: LocalStore | MemoryStore | S3Store, patience: float) -> None:
         self._store, self._patience = store, patience
@@ -159,13 +159,24 @@ class ObjectStore:
         await self._retrying(attempt)
 
     async def list(self, prefix: str) -> list[str]:
+        return list(await self.sizes(prefix))
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
         # obstore lists folders ("a/"), the port any beginning of a name ("a/b").
         folder = prefix.rpartition("/")[0]
 
-        async def attempt() -> list[str]:
+        async def attempt() -> dict[str, int]:
             with _classified(prefix):
                 found = await obstore.list(self._store, folder or None, chunk_size=1000).collect_async()
-                return sorted(meta["path"] for meta in found if meta["path"].startswith(prefix))
+                return dict(sorted((meta["path"], meta["size"]) for meta in found if meta["path"].startswith(prefix)))
+
+        return await self._retrying(attempt)
+
+    async def folders(self, prefix: str) -> list[str]:
+        async def attempt() -> list[str]:
+            with _classified(prefix):
+                found = await obstore.list_with_delimiter_async(self._store, prefix.rstrip("/") or None)
+                return sorted(name.rpartition("/")[2] for name in found["common_prefixes"])
 
         return await self._retrying(attempt)
 
