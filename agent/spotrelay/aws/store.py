@@ -158,6 +158,14 @@ class ObjectStore:
 
         await self._retrying(attempt)
 
+    async def folders(self, prefix: str) -> list[str]:
+        async def attempt() -> list[str]:
+            with _classified(prefix):
+                found = await obstore.list_with_delimiter_async(self._store, prefix.rstrip("/") or None)
+                return sorted(name.rpartition("/")[2] for name in found["common_prefixes"])
+
+        return await self._retrying(attempt)
+
     async def list(self, prefix: str) -> list[str]:
         return list(await self.sizes(prefix))
 
@@ -169,14 +177,6 @@ class ObjectStore:
             with _classified(prefix):
                 found = await obstore.list(self._store, folder or None, chunk_size=1000).collect_async()
                 return dict(sorted((meta["path"], meta["size"]) for meta in found if meta["path"].startswith(prefix)))
-
-        return await self._retrying(attempt)
-
-    async def folders(self, prefix: str) -> list[str]:
-        async def attempt() -> list[str]:
-            with _classified(prefix):
-                found = await obstore.list_with_delimiter_async(self._store, prefix.rstrip("/") or None)
-                return sorted(name.rpartition("/")[2] for name in found["common_prefixes"])
 
         return await self._retrying(attempt)
 

@@ -31,7 +31,12 @@
     │   ├── StackFailed            55   CloudFormation began and could not finish; a second try begins where it can
     │   ├── StackUnreachable       56   AWS does not answer, or throttles: trying again can help
     │   └── StackInUse             57   instances of the stack are alive
-    └── Unwell                     60   `spotrelay doctor` found a problem; its remedy stands beside it
+    ├── Unwell                     60   `spotrelay doctor` found a problem; its remedy stands beside it
+    └── RunError                        a run cannot be asked for that
+        ├── NoSuchRun              70   there is none of that name
+        ├── AmbiguousRun           71   several begin with that
+        ├── RunExists              72   there is one of that name already
+        └── RunNotOver             73   it must end first
 
 Verdicts of `spotrelay rehearse` have exit codes too (`cli/verdict.py`, 40 and up); a test holds all of them unique
 and listed in the README.
@@ -186,3 +191,23 @@ class Unwell(SpotrelayError):
     """The examination's report has been printed; this is what a script sees of it."""
 
     exit_code = 60
+
+
+class RunError(SpotrelayError):
+    """What a person asked of a run is not to be had. Raised as one of its kinds."""
+
+
+class NoSuchRun(RunError):
+    exit_code = 70
+
+
+class AmbiguousRun(RunError):
+    exit_code = 71
+
+
+class RunExists(RunError):
+    exit_code = 72
+
+
+class RunNotOver(RunError):
+    exit_code = 73

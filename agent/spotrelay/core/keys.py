@@ -38,6 +38,7 @@ INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 FLEET_ID = re.compile(r"f-[0-9a-f]{20}")
 _MANIFEST = re.compile(r".*/(\d{5})-(\d{7})\.json\.zst", re.ASCII | re.DOTALL)
 PACK_NAME = re.compile(r"[0-9a-f]{64}")
+RUNS = "runs/"
 LAST_ATTEMPT = 99_999
 LAST_SNAPSHOT = 9_999_999
 
