@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -178,6 +179,27 @@ class TestStore:
         assert {"a/empty": 0, "a/full": 5} == await store.sizes("a/")
         assert {"a/full": 5} == await store.sizes("a/f")
         assert {"a/empty": 0, "a/full": 5, "ab": 1} == await store.sizes("a")
+
+    async def test_moments_are_of_the_writing(self, store: BrowsableStore) -> None:
+        """When each object was written, in seconds: what a timeline draws saves by. Otherwise it draws guesses."""
+        before = time.time()
+        await store.put("a/b", b"1")
+        await store.put("ab", b"1")
+        found = await store.moments("a/")
+
+        assert ["a/b"] == list(found)
+        assert before - 2 < found["a/b"] < time.time() + 2
+
+    async def test_a_range_is_its_bytes(self, store: BrowsableStore) -> None:
+        """From the start that was asked for, and no more than there are. Otherwise a window into a log shows another
+        part of it."""
+        await store.put("a/b", b"0123456789")
+
+        assert b"456" == await store.get_range("a/b", 4, 3)
+        assert b"89" == await store.get_range("a/b", 8, 100)
+        assert b"0123456789" == await store.get_range("a/b", 0, 10)
+        with pytest.raises(NotFound):
+            await store.get_range("a/c", 0, 10)
 
     async def test_delete_twice(self, store: Store) -> None:
         """What is gone is gone; a second time is no error."""

@@ -167,16 +167,36 @@ class ObjectStore:
         return await self._retrying(attempt)
 
     async def list(self, prefix: str) -> list[str]:
-        return list(await self.sizes(prefix))
+        return list(await self._listed(prefix))
 
     async def sizes(self, prefix: str) -> dict[str, int]:
+        return {key: meta["size"] for key, meta in (await self._listed(prefix)).items()}
+
+    async def moments(self, prefix: str) -> dict[str, float]:
+        return {key: meta["last_modified"].timestamp() for key, meta in (await self._listed(prefix)).items()}
+
+    async def _listed(self, prefix: str) -> dict[str, Any]:
         # obstore lists folders ("a/"), the port any beginning of a name ("a/b").
         folder = prefix.rpartition("/")[0]
 
-        async def attempt() -> dict[str, int]:
+        async def attempt() -> dict[str, Any]:
             with _classified(prefix):
                 found = await obstore.list(self._store, folder or None, chunk_size=1000).collect_async()
-                return dict(sorted((meta["path"], meta["size"]) for meta in found if meta["path"].startswith(prefix)))
+                named = {meta["path"]: meta for meta in found if meta["path"].startswith(prefix)}
+                return dict(sorted(named.items()))
+
+        return await self._retrying(attempt)
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        async def attempt() -> bytes:
+            with _classified(key):
+                try:
+                    return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
+                except theirs.GenericError as error:
+                    if "non-partial response" not in str(error):
+                        raise
+            # A server may answer with the whole object; rclone does so where the range is all of it.
+            return (await self.get(key))[start : start + length]
 
         return await self._retrying(attempt)
 
