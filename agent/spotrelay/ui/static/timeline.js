@@ -1,0 +1,151 @@
+// One run's life, drawn to scale: a lane for each attempt, from left to right as it was.
+//
+//   1  ░░▓▓▓▓▓▓▓▓▓▓▓▓▓▓◆▒           a machine arrives and restores, the command works, a notice comes, it is saved
+//   2               ┈┈┈┈░░▓▓▓▓▓▨✕    the wait for a machine; work that no snapshot kept; a death
+//   3                        ┈░░▓▓▓
+//
+// Below each bar stand the saves. What it shows is in the table of attempts too, in words.
+
+import { el, svg } from "./dom.js";
+import { clock, day, ended, moment, place, seconds } from "./words.js";
+
+const LANE = 28, BAR = 12, TOP = 26, LEFT = 30, RIGHT = 14;
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
+const LABEL = 96; // px that a label of the axis needs
+const SIGN = 6.1; // px of a sign of a lane's note
+
+export class Timeline {
+  constructor() {
+    this.svg = svg("svg", { class: "timeline", role: "img", "aria-label": "Timeline of the attempts" });
+    this.box = el("div", { class: "lanes", tabindex: 0, "aria-label": "Timeline" }, this.svg);
+    this.root = el("figure", { class: "times" }, this.box, legend());
+    this.story = null;
+    new ResizeObserver(() => this.draw()).observe(this.box);
+  }
+
+  show(story) {
+    const grew = (story.attempts.length !== this.story?.attempts.length) || story.name !== this.story?.name;
+    this.story = story;
+    this.draw();
+    if (grew) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  get live() {
+    return this.story !== null && this.story.outcome === null;
+  }
+
+  draw() {
+    const { story, box } = this, width = box.clientWidth;
+    if (!story || width < 60) return;
+    const now = story.ended ?? Date.now() / 1000;
+    const lanes = story.attempts.length + (story.wait ? 1 : 0);
+    const from = story.began ?? now, until = Math.max(now, from + 1, ...story.attempts.map((each) => each.ended ?? 0));
+    const x = (at) => LEFT + ((at - from) / (until - from)) * (width - LEFT - RIGHT);
+    const height = TOP + Math.max(1, lanes) * LANE + 6;
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    this.svg.setAttribute("width", width);
+    this.svg.setAttribute("height", height);
+    this.svg.replaceChildren(
+      stripes(), axis(from, until, x, width, height),
+      ...story.attempts.map((each, index) => lane(story, each, index, x, until, width)),
+      ...(story.wait ? [waiting(story, x, until)] : []),
+    );
+  }
+}
+
+function stripes() {
+  return svg("defs", {}, svg("pattern",
+    { id: "lost", width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    svg("rect", { width: 5, height: 5, class: "lost-ground" }), svg("rect", { width: 2.2, height: 5, class: "lost-line" })));
+}
+
+function axis(from, until, x, width, height) {
+  const span = until - from, most = Math.max(1, Math.floor((width - LEFT - RIGHT) / LABEL));
+  const step = STEPS.find((each) => span / each <= most) ?? Math.ceil(span / most / 604800) * 604800;
+  // Whole steps of this place's own clock.
+  const zone = new Date(from * 1000).getTimezoneOffset() * 60;
+  const group = svg("g", { class: "axis" });
+  for (let at = Math.ceil((from - zone) / step) * step + zone; at <= until; at += step) {
+    const midnight = new Date(at * 1000).getHours() === 0 && new Date(at * 1000).getMinutes() === 0;
+    const label = step >= 86400 || (midnight && step >= 3600) ? day(at) : step >= 60 ? clock(at).slice(0, 5) : clock(at);
+    const place = x(at);
+    group.append(svg("line", { x1: place, x2: place, y1: TOP - 8, y2: height }));
+    if (place < width - 26) group.append(svg("text", { x: place + 4, y: 12 }, label));
+  }
+  return group;
+}
+
+function lane(story, each, index, x, until, width) {
+  const y = TOP + index * LANE + (LANE - BAR) / 2 - 2, group = svg("g", { class: "lane" });
+  const end = each.ended ?? until, begun = each.claimed ?? end, before = story.attempts[index - 1];
+  const bar = (kind, a, b, words) => {
+    if (a === null || b <= a) return;
+    group.append(svg("rect", { class: kind, x: x(a), y, width: Math.max(1, x(b) - x(a)), height: BAR, rx: 1.5 },
+      svg("title", {}, words)));
+  };
+  group.append(svg("text", { class: "number", x: LEFT - 10, y: y + BAR - 2, "text-anchor": "end" }, String(each.number)));
+  const since = before ? before.ended ?? begun : story.began ?? begun;
+  if (begun > since) group.append(gap(since, begun, x, y, `waited ${seconds(begun - since)} for a machine`));
+  const worked = each.running ?? (each.end || each.phase === "running" ? each.restoring ?? begun : null);
+  const arrived = Math.min(worked ?? each.noticed ?? end, end);
+  bar("arriving", begun, arrived, `${place(each)}: arrived and restored in ${seconds(arrived - begun)}`);
+  const told = each.noticed ?? end;
+  if (worked !== null) bar("working", worked, Math.min(told, end), `at work ${seconds(Math.min(told, end) - worked)}`);
+  if (each.noticed !== null) bar("told", each.noticed, end, `from notice to hand-over ${seconds(end - each.noticed)}`);
+  if (each.lost_s > 0) bar("lost", Math.max(worked, end - each.lost_s), end, `${seconds(each.lost_s)} of work lost`);
+  if (each.saves.length) group.append(saves(each, x, y));
+  if (each.noticed !== null) group.append(diamond(x(each.noticed), y + BAR / 2, `notice, ${moment(each.noticed)}`));
+  if (each.end && each.end !== "interrupted") group.append(mark(each, x(end), y + BAR / 2));
+  note(group, each, x(since), x(end), y, width);
+  return group;
+}
+
+function gap(from, to, x, y, words) {
+  return svg("line", { class: "gap", x1: x(from), x2: Math.max(x(from), x(to) - 1), y1: y + BAR / 2, y2: y + BAR / 2 },
+    svg("title", {}, words));
+}
+
+/** One path however many there are; what falls on one pixel is one stroke. */
+function saves(each, x, y) {
+  const places = new Set(each.saves.map(([at]) => Math.round(x(at) * 2) / 2));
+  const path = [...places].map((place) => `M${place} ${y + BAR + 2}v4`).join("");
+  return svg("path", { class: "saves", d: path }, svg("title", {}, `${each.saves.length} saves`));
+}
+
+function diamond(x, y, words) {
+  return svg("path", { class: "notice", d: `M${x} ${y - 6}l5 6l-5 6l-5-6z` }, svg("title", {}, words));
+}
+
+function mark(each, x, y) {
+  const title = svg("title", {}, `${ended(each.end)}, ${moment(each.ended)}`);
+  if (each.end === "died") {
+    return svg("path", { class: "died", d: `M${x - 4} ${y - 4}l8 8m0-8l-8 8` }, title);
+  }
+  return svg("circle", { class: `end ${each.end}`, cx: x, cy: y, r: 5 }, title);
+}
+
+/** How it ended, beside the bar where there is room. */
+function note(group, each, left, right, y, width) {
+  const words = each.end === "interrupted" && each.save_s !== null
+    ? `interrupted, saved in ${seconds(each.save_s)}` : each.end ? ended(each.end) : "";
+  const room = words.length * SIGN + 14;
+  if (!words || (right + room > width && left - LEFT < room)) return;
+  const after = right + room <= width;
+  group.append(svg("text", {
+    class: "note", x: after ? right + 10 : left - 8, y: y + BAR - 2, "text-anchor": after ? "start" : "end",
+  }, words));
+}
+
+function waiting(story, x, until) {
+  const y = TOP + story.attempts.length * LANE + (LANE - BAR) / 2 - 2;
+  const last = story.attempts.at(-1), since = last?.ended ?? story.wait.since ?? story.began;
+  return svg("g", { class: "lane" },
+    svg("text", { class: "number", x: LEFT - 10, y: y + BAR - 2, "text-anchor": "end" }, String(story.wait.attempt)),
+    gap(Math.min(since, until), until, x, y, story.wait.why));
+}
+
+function legend() {
+  const item = (kind, words) => el("span", { class: `key ${kind}` }, words);
+  return el("figcaption", {}, item("gap", "waiting"), item("arriving", "arriving"), item("working", "at work"),
+    item("notice", "notice"), item("told", "saving, handing over"), item("saves", "save"), item("lost", "work lost"));
+}
