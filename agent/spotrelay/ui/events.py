@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -33,10 +34,12 @@ class Events:
 
     async def stream(self, request: web.Request, run: str | None) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-        async with self._poller.attend(run) as view:
-            await response.prepare(request)
-            await response.write(f"retry: {RETRY_MS}\n\n".encode())
-            await self._send(response, view, self._last(request))
+        # The end of every stream: a page that is closed, or looks at another run, just goes.
+        with suppress(ConnectionResetError):
+            async with self._poller.attend(run) as view:
+                await response.prepare(request)
+                await response.write(f"retry: {RETRY_MS}\n\n".encode())
+                await self._send(response, view, self._last(request))
         return response
 
     def _last(self, request: web.Request) -> int:

@@ -66,6 +66,8 @@ class Files:
                 raise
             if request.transport is not None:
                 request.transport.abort()
+        except ConnectionResetError:  # the person, or the browser, has thought better of it
+            pass
         finally:
             await parts.aclose()
         return response

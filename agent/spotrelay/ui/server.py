@@ -52,6 +52,7 @@ class Site:
             [
                 web.get("/", self._page),
                 web.get("/static/{file}", self._file_of_page),
+                web.get("/favicon.ico", self._icon),
                 web.get("/api/place", self._place),
                 web.get("/api/events", self._stream),
                 web.get("/api/runs/{run}/log/{attempt}", self._log),
@@ -72,6 +73,9 @@ class Site:
 
     async def _file_of_page(self, request: web.Request) -> web.Response:
         return self._served(request.match_info["file"])
+
+    async def _icon(self, _: web.Request) -> web.Response:
+        return self._served("icon.svg")
 
     def _served(self, name: str) -> web.Response:
         if name not in self._static:

@@ -31,6 +31,7 @@ export class RunList {
     root.append(this.inner, this.empty);
     root.addEventListener("scroll", () => this.draw(), { passive: true });
     root.addEventListener("keydown", (event) => this.key(event));
+    root.addEventListener("focus", () => { this.active ??= this.order[0]?.name ?? null; this.draw(); });
     root.addEventListener("click", (event) => {
       const row = event.target.closest("[data-name]");
       if (row) this.pick(row.dataset.name);
@@ -123,6 +124,7 @@ export class RunList {
     root.setAttribute("aria-setsize", this.order.length);
     root.setAttribute("aria-selected", row.name === this.chosen);
     root.classList.toggle("active", row.name === this.active);
+    root.classList.toggle("over", isOver(row.state));
     say(each.name, row.name);
     say(each.when, row.at ? about(Date.now() / 1000 - row.at) : "");
     say(each.state, row.state || "…");

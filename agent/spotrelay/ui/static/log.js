@@ -33,8 +33,8 @@ export class Log {
     this.follow = el("button", { type: "button", "aria-pressed": "true", onclick: () => this.toEnd() }, "Follow");
     this.top = el("button", { type: "button", onclick: () => this.toBeginning() }, "Beginning");
     this.message = el("p", { class: "empty" });
-    this.root = el("section", { class: "log" },
-      el("div", { class: "tools" }, this.top, this.slider, this.follow, this.size), this.message, this.pane);
+    this.tools = el("div", { class: "tools" }, this.top, this.slider, this.follow, this.size);
+    this.root = el("section", { class: "log" }, this.tools, this.message, this.pane);
     this.pane.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.slider.addEventListener("input", () => this.jump(this.slider.value / STEPS));
     this.reset(null);
@@ -71,7 +71,7 @@ export class Log {
 
   update() {
     const total = this.total;
-    this.pane.hidden = this.slider.hidden = total === 0;
+    this.pane.hidden = this.tools.hidden = total === 0;
     this.message.hidden = total > 0;
     say(this.message, this.run ? "It has not written anything yet." : "");
     say(this.size, total ? bytes(total) : "");

@@ -22,7 +22,10 @@ function listen(run) {
     last = event.lastEventId || last;
     take(JSON.parse(event.data));
   });
-  on("runs", (message) => list.take(message));
+  on("runs", (message) => {
+    list.take(message);
+    if (!greeted) greet();
+  });
   on("run", (message) => view.take(message));
   on("log", (message) => view.log.take(message));
   on("trouble", (message) => trouble(message));
@@ -41,6 +44,18 @@ function trouble(words) {
 }
 
 // --- which run is in view
+
+let greeted = false;
+
+/** Where both have room, the first run of the list stands beside it from the beginning. */
+function greet() {
+  const first = list.order.find((row) => row.state);
+  if (!first) return;
+  greeted = true;
+  if (view.opened || narrow()) return;
+  history.replaceState(null, "", `#/${first.name}`);
+  route();
+}
 
 function route() {
   const name = NAME.exec(location.hash)?.[1] ?? null;

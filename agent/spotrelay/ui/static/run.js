@@ -5,7 +5,7 @@ import { Files } from "./files.js";
 import { Log } from "./log.js";
 import { sentence } from "./sentence.js";
 import { Timeline } from "./timeline.js";
-import { bytes, clock, dollars, ended, isOver, place, seconds, tone } from "./words.js";
+import { bytes, clock, count, dollars, ended, isOver, place, seconds, tone } from "./words.js";
 
 const TABS = [["log", "Log"], ["files", "Files"], ["attempts", "Attempts"]];
 // EC2's notice comes 120 s before the end; core/forecast.py counts on 110 of them.
@@ -143,7 +143,7 @@ export class RunView {
     const told = JSON.stringify(story.attempts);
     if (told === this.told) return;
     this.told = told;
-    const head = ["", "Machine", "Began", "Ran", "Ended", "Saved", "Lost", "Running again after"];
+    const head = ["", "Machine", "Began", "Ran", "Ended", "Saved", "Lost", "Back after"];
     const rows = story.attempts.map((each, index) => attemptRow(each, story.attempts[index + 1]));
     this.table.replaceChildren(el("table", {},
       el("thead", {}, el("tr", {}, head.map((words) => el("th", { scope: "col" }, words)))), el("tbody", {}, rows)));
@@ -162,7 +162,7 @@ function attemptRow(each, next) {
     el("td", {}, seconds(ran)),
     el("td", {}, how, each.message ? el("span", { class: "soft message" }, each.message) : null),
     el("td", {}, each.saved_bytes !== null && each.save_s !== null
-      ? `${bytes(each.saved_bytes)} in ${seconds(each.save_s)}` : each.saves.length ? `${each.saves.length}×` : "–"),
+      ? `${bytes(each.saved_bytes)} in ${seconds(each.save_s)}` : each.saves.length ? count(each.saves.length, "save") : "–"),
     el("td", {}, each.lost_s === null ? "–" : each.lost_s < 0.05 ? "nothing" : seconds(each.lost_s)),
     el("td", {}, again === null ? "–" : seconds(again)));
 }
@@ -175,23 +175,24 @@ function numbers(story, now) {
   const kept = story.attempts.reduce((sum, each) => sum + each.kept_s, 0);
   const found = [["Attempts", String(story.attempts.length), `${interruptions || "no"} interruption${interruptions === 1 ? "" : "s"}`],
     ["Work kept", seconds(kept), lost < 0.05 ? "nothing lost" : `${seconds(lost)} lost`]];
+  const running = live?.phase === "running";
   if (story.saved_at) {
     const size = live?.last_save_bytes;
     found.push(["Last save", `${seconds(Math.floor(Math.max(0, now - story.saved_at)))} ago`,
-      size !== null && size !== undefined ? `${bytes(size)} in ${seconds(live.last_save_s)}` : `snapshot ${story.snapshot}`]);
+      running ? nextSave(live, now) : size ? `${bytes(size)} in ${seconds(live.last_save_s)}` : `snapshot ${story.snapshot}`]);
   }
-  if (live && live.phase === "running") {
-    if (live.dirty_bytes !== null) found.push(["Not saved yet", bytes(live.dirty_bytes), nextSave(live, now)]);
+  if (running) {
     if (live.needed_s !== null) {
-      found.push(["A notice needs", seconds(live.needed_s), live.needed_s <= USABLE_S ? "of 120 s: fits" : "more than there is"]);
+      found.push(["A notice needs", seconds(live.needed_s), live.needed_s <= USABLE_S ? "of 120 s: it fits" : "of 120 s: too much"]);
     }
-    if (current?.running) found.push(["A sudden death loses", seconds(Math.max(0, now - current.running - live.kept_s)), "if it came now"]);
+    const unsaved = live.dirty_bytes === null ? "if it came now" : `${bytes(live.dirty_bytes)} not saved yet`;
+    if (current?.running) found.push(["A death would lose", seconds(Math.floor(Math.max(0, now - current.running - live.kept_s))), unsaved]);
   }
-  if (story.dollars !== null) found.push(["Cost", dollars(story.dollars), story.outcome ? "in all" : "of attempts that ended"]);
+  if (story.dollars !== null) found.push(["Cost", dollars(story.dollars), story.outcome ? "in all" : live ? "without this attempt" : "so far"]);
   return found;
 }
 
 function nextSave(live, now) {
   if (live.next_save_at === null) return "";
-  return live.next_save_at > now ? `next save in ${seconds(Math.ceil(live.next_save_at - now))}` : "being saved";
+  return live.next_save_at > now ? `next in ${seconds(Math.ceil(live.next_save_at - now))}` : "saving now";
 }

@@ -9,16 +9,19 @@
 import { el, svg } from "./dom.js";
 import { clock, day, ended, moment, place, seconds } from "./words.js";
 
-const LANE = 28, BAR = 12, TOP = 26, LEFT = 30, RIGHT = 14;
+const BAR = 12, AXIS = 26, LEFT = 34, RIGHT = 16;
+// A lane's height, and with many attempts.
+const ROOMY = 30, TIGHT = 23, MANY = 7;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 const LABEL = 96; // px that a label of the axis needs
 const SIGN = 6.1; // px of a sign of a lane's note
 
 export class Timeline {
   constructor() {
+    this.scale = svg("svg", { class: "timeline axis", "aria-hidden": "true" });
     this.svg = svg("svg", { class: "timeline", role: "img", "aria-label": "Timeline of the attempts" });
-    this.box = el("div", { class: "lanes", tabindex: 0, "aria-label": "Timeline" }, this.svg);
-    this.root = el("figure", { class: "times" }, this.box, legend());
+    this.box = el("div", { class: "lanes" }, this.svg);
+    this.root = el("figure", { class: "times" }, el("div", { class: "drawing" }, this.scale, this.box), legend());
     this.story = null;
     new ResizeObserver(() => this.draw()).observe(this.box);
   }
@@ -28,6 +31,9 @@ export class Timeline {
     this.story = story;
     this.draw();
     if (grew) this.box.scrollTop = this.box.scrollHeight;
+    // Where it scrolls, the keyboard must reach it.
+    if (this.box.scrollHeight > this.box.clientHeight) this.box.tabIndex = 0;
+    else this.box.removeAttribute("tabindex");
   }
 
   get live() {
@@ -38,20 +44,31 @@ export class Timeline {
     const { story, box } = this, width = box.clientWidth;
     if (!story || width < 60) return;
     const now = story.ended ?? Date.now() / 1000;
-    const lanes = story.attempts.length + (story.wait ? 1 : 0);
-    const from = story.began ?? now, until = Math.max(now, from + 1, ...story.attempts.map((each) => each.ended ?? 0));
+    const lanes = Math.max(1, story.attempts.length + (story.wait ? 1 : 0)), tall = lanes > MANY ? TIGHT : ROOMY;
+    const from = story.began ?? story.wait?.since ?? now;
+    const until = Math.max(now, from + 1, ...story.attempts.map((each) => each.ended ?? 0));
     const x = (at) => LEFT + ((at - from) / (until - from)) * (width - LEFT - RIGHT);
-    const height = TOP + Math.max(1, lanes) * LANE + 6;
-    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.svg.setAttribute("width", width);
-    this.svg.setAttribute("height", height);
+    const height = lanes * tall + 8, top = (index) => 4 + index * tall + (tall - BAR) / 2 - 2;
+    const steps = axis(from, until, width);
+    resize(this.scale, width, AXIS);
+    this.scale.replaceChildren(...steps.filter(([at]) => x(at) < width - 30).map(([at, label]) =>
+      svg("text", { x: x(at) + 4, y: 18 }, label)), ...steps.map(([at]) => rule(x(at), 8, AXIS)));
+    resize(this.svg, width, height);
     this.svg.replaceChildren(
-      stripes(), axis(from, until, x, width, height),
-      ...story.attempts.map((each, index) => lane(story, each, index, x, until, width)),
-      ...(story.wait ? [waiting(story, x, until)] : []),
+      stripes(), svg("g", { class: "axis" }, steps.map(([at]) => rule(x(at), 0, height))),
+      ...story.attempts.map((each, index) => lane(story, each, index, x, until, width, top(index))),
+      ...(story.wait ? [waiting(story, x, until, top(story.attempts.length))] : []),
     );
   }
 }
+
+function resize(element, width, height) {
+  element.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  element.setAttribute("width", width);
+  element.setAttribute("height", height);
+}
+
+const rule = (x, from, to) => svg("line", { x1: Math.round(x) + 0.5, x2: Math.round(x) + 0.5, y1: from, y2: to });
 
 function stripes() {
   return svg("defs", {}, svg("pattern",
@@ -59,24 +76,20 @@ function stripes() {
     svg("rect", { width: 5, height: 5, class: "lost-ground" }), svg("rect", { width: 2.2, height: 5, class: "lost-line" })));
 }
 
-function axis(from, until, x, width, height) {
+/** Whole steps of this place's own clock, each with its label. */
+function axis(from, until, width) {
   const span = until - from, most = Math.max(1, Math.floor((width - LEFT - RIGHT) / LABEL));
   const step = STEPS.find((each) => span / each <= most) ?? Math.ceil(span / most / 604800) * 604800;
-  // Whole steps of this place's own clock.
-  const zone = new Date(from * 1000).getTimezoneOffset() * 60;
-  const group = svg("g", { class: "axis" });
+  const zone = new Date(from * 1000).getTimezoneOffset() * 60, found = [];
   for (let at = Math.ceil((from - zone) / step) * step + zone; at <= until; at += step) {
-    const midnight = new Date(at * 1000).getHours() === 0 && new Date(at * 1000).getMinutes() === 0;
-    const label = step >= 86400 || (midnight && step >= 3600) ? day(at) : step >= 60 ? clock(at).slice(0, 5) : clock(at);
-    const place = x(at);
-    group.append(svg("line", { x1: place, x2: place, y1: TOP - 8, y2: height }));
-    if (place < width - 26) group.append(svg("text", { x: place + 4, y: 12 }, label));
+    const date = new Date(at * 1000), midnight = date.getHours() === 0 && date.getMinutes() === 0;
+    found.push([at, step >= 86400 || (midnight && step >= 300) ? day(at) : step >= 60 ? clock(at).slice(0, 5) : clock(at)]);
   }
-  return group;
+  return found;
 }
 
-function lane(story, each, index, x, until, width) {
-  const y = TOP + index * LANE + (LANE - BAR) / 2 - 2, group = svg("g", { class: "lane" });
+function lane(story, each, index, x, until, width, y) {
+  const group = svg("g", { class: "lane" });
   const end = each.ended ?? until, begun = each.claimed ?? end, before = story.attempts[index - 1];
   const bar = (kind, a, b, words) => {
     if (a === null || b <= a) return;
@@ -136,8 +149,7 @@ function note(group, each, left, right, y, width) {
   }, words));
 }
 
-function waiting(story, x, until) {
-  const y = TOP + story.attempts.length * LANE + (LANE - BAR) / 2 - 2;
+function waiting(story, x, until, y) {
   const last = story.attempts.at(-1), since = last?.ended ?? story.wait.since ?? story.began;
   return svg("g", { class: "lane" },
     svg("text", { class: "number", x: LEFT - 10, y: y + BAR - 2, "text-anchor": "end" }, String(story.wait.attempt)),
