@@ -52,9 +52,9 @@ class Events:
         """Until the page is gone, or we are. The run in view comes whole in any case: it may be another than before."""
         version, first = last, True
         while not self.closing.is_set():
-            messages, now = self._gather(view, version, first=first), self._poller.version
-            if messages:
-                await response.write(self._encode(messages, now))
+            now = self._poller.version
+            if first or now > version:
+                await response.write(self._encode(self._gather(view, version, first=first), now))
             version, first = now, False
             await self._wait(response, version)
 
@@ -75,9 +75,7 @@ class Events:
             messages.append(("runs", changes))
         if view is not None and view.document is not None and (first or view.version > version):
             messages += [("run", view.document), ("log", view.logs)]
-        if first or messages or self._poller.trouble:
-            messages.append(("trouble", self._poller.trouble))
-        return messages
+        return [*messages, ("trouble", self._poller.trouble)]
 
     def _encode(self, messages: list[tuple[str, Any]], version: int) -> bytes:
         """The id stands with the last of them: a page that got half asks for all of it again."""

@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from spotrelay.core import keys
-from spotrelay.core.errors import NotFound, SpotrelayError, StoreUnavailable, UsageError
+from spotrelay.core.errors import NotFound, RunError, RunOver, SpotrelayError, StoreUnavailable, UsageError
 from spotrelay.core.keys import SnapshotId
 from spotrelay.ports import BrowsableStore
 from spotrelay.ui.actions import Actions
@@ -122,8 +122,8 @@ async def _say_errors(request: web.Request, handler: Handler) -> web.StreamRespo
     try:
         return await handler(request)
     except SpotrelayError as error:
-        status = 404 if isinstance(error, NotFound) else 400 if isinstance(error, UsageError) else 502
-        status = 503 if isinstance(error, StoreUnavailable) else status
+        known = ((NotFound, 404), (UsageError, 400), (RunError, 409), (RunOver, 409), (StoreUnavailable, 503))
+        status = next((number for kind, number in known if isinstance(error, kind)), 502)
         return web.json_response({"what": error.what, "next_step": error.next_step}, status=status)
 
 
