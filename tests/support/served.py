@@ -96,7 +96,7 @@ async def served(store: BrowsableStore, actions: Any = None) -> AsyncIterator[Se
     port = listening.getsockname()[1]
     gate, actions = Gate(port), actions or Asked()
     site = Site(store, actions, gate)
-    runner = web.AppRunner(site.app(), shutdown_timeout=1)
+    runner = site.runner()
     await runner.setup()
     page = Served(port, gate, site, actions)
     try:

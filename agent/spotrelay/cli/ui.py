@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # One to remember, and to forward by ssh. Where it is taken, and none was asked for, any will do.
 PORT = 8477
-# A page that does not let go of its connection at the end.
-GRACE_S = 1.0
 
 
 def ui(
@@ -69,7 +67,7 @@ async def serve(store: BrowsableStore, listening: socket.socket, *, open_browser
 
     port = listening.getsockname()[1]
     gate = Gate(port)
-    runner = web.AppRunner(Site(store, ByHand(store), gate).app(), shutdown_timeout=GRACE_S, access_log=None)
+    runner = Site(store, ByHand(store), gate).runner()
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

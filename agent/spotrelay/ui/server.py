@@ -32,6 +32,8 @@ from spotrelay.ui.security import Gate, add_policies
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 LARGEST_QUESTION = 4 << 10
+# For a page that does not let go of its connection at the end.
+GRACE_S = 1.0
 
 
 class Site:
@@ -63,6 +65,10 @@ class Site:
             ]
         )
         return app
+
+    def runner(self) -> web.AppRunner:
+        """A stream whose page is gone ends at once, and with it the looking: hence the cancellation."""
+        return web.AppRunner(self.app(), handler_cancellation=True, shutdown_timeout=GRACE_S, access_log=None)
 
     async def _shut_down(self, _: web.Application) -> None:
         self._events.closing.set()
