@@ -167,11 +167,10 @@ class Poller:
             if self.board.drop(self.board.rows.keys() - names, self.version + 1):
                 self._tell()
         self._put(Row(name) for name in sorted(fresh))
-        # What has just begun or ended is news; of the others, those that were not looked at for longest.
-        due = sorted(
-            (name for name in self._open if now - self._looked.get(name, 0.0) >= OPEN_S),
-            key=lambda name: self._looked.get(name, 0.0),
-        )
+        # A run without its mark may go on all the same. First what was not looked at for longest; what has just ended.
+        going = self._open | {name for name, known in self.board.rows.items() if known.going}
+        due = [name for name in going if now - self._looked.get(name, 0.0) >= OPEN_S]
+        due.sort(key=lambda name: self._looked.get(name, 0.0))
         ended = [name for name in before - self._open if name in self.board.rows]
         await self._look_at([*due[:OPEN_A_LOOK], *ended])
         unknown = [name for name, known in self.board.rows.items() if not known.state and name not in self._open]
