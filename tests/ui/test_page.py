@@ -275,8 +275,8 @@ async def test_a_gigabyte_of_log_is_a_window(browser: Browser) -> None:
 
 
 async def test_a_hostile_bucket_stays_text(browser: Browser, tmp_path: Path) -> None:
-    """Names, messages, machines, log lines and file names that are markup, escapes and direction marks. Otherwise who may
-    write one object runs scripts in the browser of everyone who looks."""
+    """Names, messages, machines, log lines and file names that are markup, escapes and direction marks. Otherwise
+    who may write one object runs scripts in the browser of everyone who looks."""
     store, root = memory(), tmp_path / "job"
     root.mkdir()
     name = "<img src=x onerror=alert(1)>"
@@ -356,7 +356,7 @@ FAINT = """
 
 @pytest.mark.parametrize(("width", "dark"), LOOKS)
 async def test_it_fits_and_is_read_in_any_window(browser: Browser, tmp_path: Path, width: int, dark: bool) -> None:
-    """Nothing is cut off at the side, every word has contrast enough, and in a narrow window list and run take turns."""
+    """Nothing is cut off at the side, every word has contrast enough; in a narrow window list and run take turns."""
     store = memory()
     for number, result in enumerate(("succeeded", "failed", "stopped", "limit")):
         await write_ended(store, f"run-{result}-{number}", result=result)
