@@ -21,15 +21,13 @@ from spotrelay.core.manifest import Skipped
 from spotrelay.ports import Store
 from spotrelay.snapshot import read, scan
 from spotrelay.snapshot.descent import Descent
-from spotrelay.snapshot.index import Index, Stamp
+from spotrelay.snapshot.index import Begun, Index, Place, Stamp
 from spotrelay.snapshot.line import Line
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.pack import SLICE, SMALL, Buffer, Packed
 from spotrelay.snapshot.read import Piece
 from spotrelay.snapshot.survey import Wanted
 from spotrelay.snapshot.threads import Threads
-
-Place = tuple[int, int, int, int]  # offset in the file, the pack's number, offset in the pack, length
 
 
 @dataclass(slots=True)
@@ -104,18 +102,27 @@ class Contents:
             return Outcome(b"")
         file, before, segments = opened
         try:
-            windows = iter(read.windows(segments, SLICE))
-            slices = []
+            windows, begun = read.windows(segments, SLICE), self._begun(wanted.path, scan.stamp(before))
             async with asyncio.TaskGroup() as tasks:
                 for window in windows:
-                    await self._line.take_turn()
-                    slices.append(tasks.create_task(self._slice(file, window)))
+                    if tuple(window) not in begun.places:
+                        await self._line.take_turn()
+                        tasks.create_task(self._slice(file, window, begun))
             after, attributes = os.fstat(file), scan.xattrs(file)
         finally:
             os.close(file)
-        return _outcome(wanted, before, after, attributes, [place for task in slices for place in task.result()])
+        del self._index.begun[wanted.path]
+        places = [place for window in windows for place in begun.places[tuple(window)]]
+        return _outcome(wanted, before, after, attributes, places)
 
-    async def _slice(self, file: int, window: list[tuple[int, int]]) -> list[Place]:
+    def _begun(self, path: bytes, stamp: Stamp) -> Begun:
+        """Where a save that was cut off had come to, if the file is as it was then."""
+        begun = self._index.begun.get(path)
+        if begun is None or begun.stamp != stamp:
+            begun = self._index.begun[path] = Begun(stamp)
+        return begun
+
+    async def _slice(self, file: int, window: list[tuple[int, int]], begun: Begun) -> None:
         try:
             await self._spend(sum(length for _, length in window))
             buffer = self._buffer()
@@ -123,9 +130,9 @@ class Contents:
             if packed is not None:
                 await self._send(packed)
             self._buffers.append(buffer)
+            begun.places[tuple(window)] = places
         finally:
             self._line.end_turn()
-        return places
 
     def _buffer(self) -> Buffer:
         """Whoever fails does not give it back: the store may still be reading from it."""

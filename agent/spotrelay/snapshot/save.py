@@ -4,7 +4,8 @@
 2. The rest is read and sent by `contents`: small files gathered until a pack is full, large ones by themselves. When
    there is no turn on the line for one more pack, the walk waits.
 3. When every pack has arrived, one create-only object commits the snapshot. Whatever ends the save before (an error,
-   a deadline, a cancellation), what was sent is unreferenced, harms nobody, and need not be sent again.
+   a deadline, a cancellation), what was sent is unreferenced and harms nobody; what was read and sent is known to the
+   next save (index.py).
 """
 
 from __future__ import annotations

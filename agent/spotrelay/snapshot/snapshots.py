@@ -144,13 +144,18 @@ class Snapshots:
         began = time.monotonic()
         index, line = self._index, self._line
         with self._root() as root, closing((survey := Survey(root, self._exclusions(), index)).directories()) as walk:
-            async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
-                contents = Contents(
-                    self._store, self._run, root, index, line, threads, pace=pace, tally=tally, tell=tell
-                )
-                saving = Saving(survey, index, contents, line, threads)
-                await saving.collect(walk)
-                data = await threads.run(saving.encode, Header(self._run, snapshot))
+            try:
+                async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
+                    await threads.run(index.take_up)
+                    contents = Contents(
+                        self._store, self._run, root, index, line, threads, pace=pace, tally=tally, tell=tell
+                    )
+                    saving = Saving(survey, index, contents, line, threads)
+                    await saving.collect(walk)
+                    data = await threads.run(saving.encode, Header(self._run, snapshot))
+            except BaseException:
+                index.left.update(survey.blocks)  # no thread works on them any more
+                raise
             # Before the commit: what was read and sent need not be again, whatever becomes of this snapshot.
             self._index = index.succeeded_by(saving.blocks)
             if deadline is not None and time.monotonic() >= deadline:
