@@ -200,8 +200,8 @@ def _surely(path: str, found: Block | Draft, before: Block | None, sure: set[int
         entries = list(found.entries())
     old = {name: (stamp, row) for name, stamp, row in before.entries()} if before is not None else {}
     draft = Draft(path, [name for name, _, _ in entries])
-    for slot, (name, *new) in enumerate(entries):
-        for stamp, row in (new, old.get(name, (NEVER, b""))):
+    for slot, (name, new_stamp, new_row) in enumerate(entries):
+        for stamp, row in ((new_stamp, new_row), old.get(name, (NEVER, b""))):
             if row and sure.issuperset(manifest.packs_of(row)):
                 draft.enter(slot, row, stamp, stamp.size if row.startswith(FILE) else -1)
                 break
