@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -23,10 +23,12 @@ import obstore
 from obstore import exceptions as theirs
 from obstore.store import LocalStore, MemoryStore, S3Store
 
+from spotrelay.aws.credentials import Credentials
 from spotrelay.aws.download import Downloads
 from spotrelay.aws.retry import retrying
 from spotrelay.core.errors import (
     AlreadyExists,
+    MetadataUnavailable,
     NotFound,
     StoreDenied,
     StoreError,
@@ -52,17 +54,19 @@ BULK = 1000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def open_store(url: str, *, patience: float = PATIENCE_S) -> BrowsableStore:
+def open_store(
+    url: str, *, credentials: Credentials | None = None, patience: float = PATIENCE_S
+) -> BrowsableStore:
     """`patience`: seconds after which a call is not tried again. Raises UsageError.
 
-    S3 takes its credentials and region as boto3 does (environment, profile, instance role) and honours
-    AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to before
-    the first call.
+    S3 takes its credentials, if none are given, and its region as boto3 does (environment, profile, instance role) and
+    honours AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to
+    before the first call.
     """
     parts = urlsplit(url)
     match parts.scheme:
         case "s3" if parts.netloc:
-            return ObjectStore(_s3(parts.netloc, parts.path.strip("/")), patience)
+            return ObjectStore(_s3(parts.netloc, parts.path.strip("/"), credentials), patience)
         case "file" if not parts.netloc and len(parts.path) > 1:
             return ObjectStore(LocalStore(Path(unquote(parts.path)), mkdir=True), patience)
         case "memory":
@@ -71,13 +75,13 @@ def open_store(url: str, *, patience: float = PATIENCE_S) -> BrowsableStore:
             raise UsageError(f"not a store's URL: {url!r}", next_step="use s3://bucket/prefix or file:///folder")
 
 
-def _s3(bucket: str, prefix: str) -> S3Store:
+def _s3(bucket: str, prefix: str, credentials: Credentials | None) -> S3Store:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    options["credential_provider"] = _credentials() if credentials is None else _Provider(credentials)
     return S3Store(
         bucket,
         prefix=prefix or None,
-        credential_provider=_credentials(),
         # A signature over a pack's bytes takes SHA-256 of them: 0.8 s of CPU for 1.5 GiB. They are named by their hash
         # as it is, and TLS sees to it that what is sent arrives.
         unsigned_payload=True,
@@ -100,6 +104,23 @@ def _credentials() -> Any:
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
 
     return Boto3CredentialProvider()
+
+
+class _Provider:
+    """Credentials, as obstore asks for them: it keeps them until five minutes before they end."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def __call__(self) -> dict[str, Any]:
+        keys = await self._credentials.keys()
+        ends = None if keys.ends is None else datetime.fromtimestamp(keys.ends, UTC)
+        return {
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token,
+            "expires_at": ends,
+        }
 
 
 class ObjectStore:
@@ -226,6 +247,8 @@ def _classified(key: str) -> Iterator[None]:
 
 # What tells errors apart within obstore's GenericError is their text alone: S3's codes, and the system's error numbers.
 _DENIALS = (theirs.PermissionDeniedError, theirs.UnauthenticatedError)
+# Of the keys' own source: a metadata service that does not answer now.
+_ASKED_IN_VAIN = (MetadataUnavailable.__name__,)
 _DENIED = (
     "ExpiredToken",
     "InvalidToken",
@@ -253,6 +276,8 @@ def _classify(key: str, error: Exception) -> StoreError:
             known = StoreError(what, next_step="create the bucket, or correct the store's URL")
         case FileNotFoundError():
             known = NotFound(f"{key}: there is no such object")
+        case theirs.UnauthenticatedError() if _has(error, _ASKED_IN_VAIN):
+            known = StoreUnavailable(what)
         case theirs.AlreadyExistsError():
             known = AlreadyExists(f"{key}: exists already")
         case _ if isinstance(error, _DENIALS) or _has(error, _DENIED):
