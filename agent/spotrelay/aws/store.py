@@ -54,9 +54,7 @@ BULK = 1000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def open_store(
-    url: str, *, credentials: Credentials | None = None, patience: float = PATIENCE_S
-) -> BrowsableStore:
+def open_store(url: str, *, credentials: Credentials | None = None, patience: float = PATIENCE_S) -> BrowsableStore:
     """`patience`: seconds after which a call is not tried again. Raises UsageError.
 
     S3 takes its credentials, if none are given, and its region as boto3 does (environment, profile, instance role) and
