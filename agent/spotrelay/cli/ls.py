@@ -10,7 +10,7 @@ import typer
 
 from spotrelay.cli import told
 from spotrelay.cli.account import STACK
-from spotrelay.cli.looking import AsJson, look
+from spotrelay.cli.looking import AsJson, look, note
 from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
 
 if TYPE_CHECKING:
@@ -61,18 +61,15 @@ def ls(
 
 
 def _print(found: Overview, *, everything: bool) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     from spotrelay.cli.table import print_rows  # noqa: PLC0415
 
     now = time.time()
     if found.lines:
         print_rows(HEADINGS, [row(line, now) for line in found.lines])
-    notes = Console(stderr=True)
     if found.over and not everything:
-        notes.print(f"{found.over} more are over: spotrelay ls --all", style="dim", highlight=False)
+        note(f"{found.over} {'more ' if found.lines else ''}are over: spotrelay ls --all")
     elif not found.lines:
-        notes.print("there are no runs yet", style="dim", highlight=False)
+        note("there are no runs yet")
 
 
 def row(line: Line, now: float) -> tuple[Cell, ...]:

@@ -16,6 +16,7 @@ from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
 from spotrelay.cli.ls import ls
 from spotrelay.cli.rehearse import rehearse
+from spotrelay.cli.status import status
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.leave import leave
 
@@ -33,6 +34,7 @@ app.command()(deploy)
 app.command()(destroy)
 app.command()(doctor)
 app.command()(ls)
+app.command()(status)
 
 
 def _version(wanted: bool) -> None:

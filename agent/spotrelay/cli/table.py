@@ -23,29 +23,41 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, conso
     console = console or Console()
     if not console.is_terminal:
         for row in rows:
-            print("\t".join(plain(cell if isinstance(cell, str) else cell[0]) for cell in row))
+            print("\t".join(map(_words, row)))
         return
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for heading in headings[:-1]:
         table.add_column(heading, no_wrap=True)
     table.add_column(headings[-1], no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
-        table.add_row(*[Text(plain(c)) if isinstance(c, str) else Text(plain(c[0]), style=c[1]) for c in row])
+        table.add_row(*map(_text, row))
     console.print(table)
 
 
 def print_facts(facts: Iterable[tuple[str, Cell]], *, console: Console | None = None) -> None:
     """Name and value, a line each; what has no value is left out."""
     console = console or Console()
-    told = [(name, value) for name, value in facts if (value if isinstance(value, str) else value[0])]
-    if not console.is_terminal:
-        for name, value in told:
-            print(f"{name}\t{plain(value if isinstance(value, str) else value[0])}")
+    if console.is_terminal:
+        console.print(facts_table(facts))
         return
+    for name, cell in facts:
+        if words := _words(cell):
+            print(f"{name}\t{words}")
+
+
+def facts_table(facts: Iterable[tuple[str, Cell]]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in told:
-        text = Text(plain(value)) if isinstance(value, str) else Text(plain(value[0]), style=value[1])
-        table.add_row(name, text)
-    console.print(table)
+    for name, cell in facts:
+        if _words(cell):
+            table.add_row(name, _text(cell))
+    return table
+
+
+def _words(cell: Cell) -> str:
+    return plain(cell if isinstance(cell, str) else cell[0])
+
+
+def _text(cell: Cell) -> Text:
+    return Text(_words(cell), style="" if isinstance(cell, str) else cell[1])
