@@ -14,6 +14,7 @@ import spotrelay
 from spotrelay.cli.deploy import deploy
 from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
+from spotrelay.cli.logs import logs
 from spotrelay.cli.ls import ls
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.cli.status import status
@@ -35,6 +36,7 @@ app.command()(destroy)
 app.command()(doctor)
 app.command()(ls)
 app.command()(status)
+app.command()(logs)
 
 
 def _version(wanted: bool) -> None:

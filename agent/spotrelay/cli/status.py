@@ -71,15 +71,17 @@ async def _watch(store: BrowsableStore, text: str, *, as_json: bool) -> None:
     from rich.live import Live  # noqa: PLC0415
 
     from spotrelay.cli.table import facts_table  # noqa: PLC0415
+    from spotrelay.person import runs  # noqa: PLC0415
+    from spotrelay.person.now import standing  # noqa: PLC0415
 
+    name = await patiently(lambda: runs.find(store, text))
     console, said = Console(), None
     live = Live(console=console, auto_refresh=False) if console.is_terminal and not as_json else None
     if live is not None:
         live.start()
     try:
         while True:
-            found, now = await patiently(lambda: _find(store, text)), time.time()
-            text = found.glance.name
+            found, now = await patiently(lambda: standing(store, name)), time.time()
             if live is not None:
                 live.update(facts_table(facts(found, now)), refresh=True)
             elif found.glance != said:
