@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from spotrelay.cli.account import STACK
-from spotrelay.cli.place import Place
+from spotrelay.cli.place import Place, Where
 from spotrelay.cli.told import plain
 from spotrelay.core.errors import SpotrelayError, StoreUnavailable
 
@@ -63,4 +63,9 @@ def note(words: str) -> None:
 
 def look(place: Place, work: Callable[[BrowsableStore], Coroutine[None, None, T]]) -> T:
     """What `work` finds in the store. Ctrl-C cancels it."""
-    return asyncio.run(work(place.find().open_store()))
+    return ask(place, lambda where: work(where.open_store()))
+
+
+def ask(place: Place, work: Callable[[Where], Coroutine[None, None, T]]) -> T:
+    """As `look`, for who needs to know more of the place."""
+    return asyncio.run(work(place.find()))

@@ -16,7 +16,9 @@ from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
 from spotrelay.cli.logs import logs
 from spotrelay.cli.ls import ls
+from spotrelay.cli.pull import pull
 from spotrelay.cli.rehearse import rehearse
+from spotrelay.cli.snapshots import snapshots
 from spotrelay.cli.status import status
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.leave import leave
@@ -37,6 +39,8 @@ app.command()(doctor)
 app.command()(ls)
 app.command()(status)
 app.command()(logs)
+app.command()(snapshots)
+app.command()(pull)
 
 
 def _version(wanted: bool) -> None:
