@@ -17,6 +17,7 @@ from spotrelay.cli.doctor import doctor
 from spotrelay.cli.logs import logs
 from spotrelay.cli.ls import ls
 from spotrelay.cli.pull import pull
+from spotrelay.cli.receipt import receipt
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.cli.snapshots import snapshots
 from spotrelay.cli.status import status
@@ -41,6 +42,7 @@ app.command()(status)
 app.command()(logs)
 app.command()(snapshots)
 app.command()(pull)
+app.command()(receipt)
 
 
 def _version(wanted: bool) -> None:

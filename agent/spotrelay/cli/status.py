@@ -100,7 +100,7 @@ def line(found: Now, now: float) -> str:
     """For a pipe that is watched."""
     seen, status = found.glance, found.glance.status
     words = (told.moment(now, now), str(seen.state(now)), f"attempt {seen.attempt}", pool(seen.claim))
-    return told.plain("\t".join((*words, (status.line if status else ""))))
+    return "\t".join(map(told.plain, (*words, (status.line if status else ""))))
 
 
 def facts(found: Now, now: float) -> list[tuple[str, Cell]]:
