@@ -99,6 +99,10 @@ class BrowsableStore(Store, Protocol):
         """As `list`, with the bytes that each object has."""
         ...
 
+    async def times(self, prefix: str) -> dict[str, float]:
+        """As `list`, with when each object was written, in unix seconds of the store's own clock."""
+        ...
+
 
 class ResumeQueue(Protocol):
     """The doorbell of the launcher."""

@@ -15,8 +15,9 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -38,6 +39,9 @@ from spotrelay.core.errors import (
 )
 from spotrelay.ports import BrowsableStore
 
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
 R = TypeVar("R")
 
 # One call and its repetitions. A save has its own deadline and cancels what is under way; this is for calls that have
@@ -54,8 +58,15 @@ BULK = 1000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def open_store(url: str, *, credentials: Credentials | None = None, patience: float = PATIENCE_S) -> BrowsableStore:
-    """`patience`: seconds after which a call is not tried again. Raises UsageError.
+def open_store(
+    url: str,
+    *,
+    credentials: Credentials | None = None,
+    patience: float = PATIENCE_S,
+    stream_s: float = ATTEMPT_S,
+) -> BrowsableStore:
+    """`patience`: seconds after which a call is not tried again. `stream_s`: how long one attempt of `get_stream` may
+    take as long as something arrives. Raises UsageError.
 
     S3 takes its credentials, if none are given, and its region as boto3 does (environment, profile, instance role) and
     honours AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to
@@ -64,7 +75,7 @@ def open_store(url: str, *, credentials: Credentials | None = None, patience: fl
     parts = urlsplit(url)
     match parts.scheme:
         case "s3" if parts.netloc:
-            return ObjectStore(_s3(parts.netloc, parts.path.strip("/"), credentials), patience)
+            return ObjectStore(_s3(parts.netloc, parts.path.strip("/"), credentials), patience, stream_s)
         case "file" if not parts.netloc and len(parts.path) > 1:
             return ObjectStore(LocalStore(Path(unquote(parts.path)), mkdir=True), patience)
         case "memory":
@@ -124,9 +135,9 @@ class _Provider:
 class ObjectStore:
     """Fulfils ports.Store and ports.BrowsableStore over any of obstore's stores."""
 
-    def __init__(self, store: LocalStore | MemoryStore | S3Store, patience: float) -> None:
+    def __init__(self, store: LocalStore | MemoryStore | S3Store, patience: float, stream_s: float = ATTEMPT_S) -> None:
         self._store, self._patience = store, patience
-        self._downloads = Downloads(ATTEMPT_S)
+        self._downloads = Downloads(stream_s)
 
     async def get(self, key: str) -> bytes:
         async def attempt() -> bytes:
@@ -189,13 +200,19 @@ class ObjectStore:
         return list(await self.sizes(prefix))
 
     async def sizes(self, prefix: str) -> dict[str, int]:
+        return {meta["path"]: meta["size"] for meta in await self._listing(prefix)}
+
+    async def times(self, prefix: str) -> dict[str, float]:
+        return {meta["path"]: meta["last_modified"].timestamp() for meta in await self._listing(prefix)}
+
+    async def _listing(self, prefix: str) -> Sequence[ObjectMeta]:
         # obstore lists folders ("a/"), the port any beginning of a name ("a/b").
         folder = prefix.rpartition("/")[0]
 
-        async def attempt() -> dict[str, int]:
+        async def attempt() -> Sequence[ObjectMeta]:
             with _classified(prefix):
                 found = await obstore.list(self._store, folder or None, chunk_size=1000).collect_async()
-                return dict(sorted((meta["path"], meta["size"]) for meta in found if meta["path"].startswith(prefix)))
+                return sorted((each for each in found if each["path"].startswith(prefix)), key=itemgetter("path"))
 
         return await self._retrying(attempt)
 

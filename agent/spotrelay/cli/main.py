@@ -14,7 +14,13 @@ import spotrelay
 from spotrelay.cli.deploy import deploy
 from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
+from spotrelay.cli.logs import logs
+from spotrelay.cli.ls import ls
+from spotrelay.cli.pull import pull
+from spotrelay.cli.receipt import receipt
 from spotrelay.cli.rehearse import rehearse
+from spotrelay.cli.snapshots import snapshots
+from spotrelay.cli.status import status
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.leave import leave
 
@@ -31,6 +37,12 @@ app.command()(rehearse)
 app.command()(deploy)
 app.command()(destroy)
 app.command()(doctor)
+app.command()(ls)
+app.command()(status)
+app.command()(logs)
+app.command()(snapshots)
+app.command()(pull)
+app.command()(receipt)
 
 
 def _version(wanted: bool) -> None:
@@ -63,11 +75,20 @@ def run() -> int:
         if "--debug" in sys.argv:
             traceback.print_exc()
         else:
-            said = f"spotrelay: {error}"
-            Console(stderr=True).print(said, style="red", highlight=False, markup=False, soft_wrap=True)
+            _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as end:  # typer's way to end, always with a number
         return end.code if isinstance(end.code, int) else 0
+    except Exception as error:  # ours to mend: said in a line all the same, which a script and a person can read
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        _complain(f"{type(error).__name__}: {error} — this is a fault of spotrelay: see it with spotrelay --debug")
+        return SpotrelayError.exit_code
     return 0
+
+
+def _complain(what: str) -> None:
+    said = "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in f"spotrelay: {what}")
+    Console(stderr=True).print(said, style="red", highlight=False, markup=False, soft_wrap=True)
