@@ -15,6 +15,7 @@ from spotrelay.cli.deploy import deploy
 from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
 from spotrelay.cli.rehearse import rehearse
+from spotrelay.cli.run import run as run_command
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.leave import leave
 
@@ -31,6 +32,7 @@ app.command()(rehearse)
 app.command()(deploy)
 app.command()(destroy)
 app.command()(doctor)
+app.command("run")(run_command)
 
 
 def _version(wanted: bool) -> None:

@@ -39,6 +39,17 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """Somebody is at beginning a run of this name: the name is theirs. `by`: a person, on which computer; `directory`:
+    there. `wanted`: a digest of the spec, so that the same command goes on, and another one takes another name."""
+
+    by: str
+    directory: str
+    wanted: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The instance that owns an attempt. `token` is fresh for every boot of an agent and makes the object unique."""
 
