@@ -14,6 +14,7 @@ import spotrelay
 from spotrelay.cli.deploy import deploy
 from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
+from spotrelay.cli.init import init
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.cli.run import run as run_command
 from spotrelay.core.errors import SpotrelayError
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init)
 app.command()(rehearse)
 app.command()(deploy)
 app.command()(destroy)
