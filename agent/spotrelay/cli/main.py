@@ -16,7 +16,9 @@ from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
 from spotrelay.cli.init import init
 from spotrelay.cli.rehearse import rehearse
+from spotrelay.cli.resume import resume
 from spotrelay.cli.run import run as run_command
+from spotrelay.cli.stop import stop
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.leave import leave
 
@@ -35,6 +37,8 @@ app.command()(deploy)
 app.command()(destroy)
 app.command()(doctor)
 app.command("run")(run_command)
+app.command()(stop)
+app.command()(resume)
 
 
 def _version(wanted: bool) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import itertools
 import json
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotrelay.cli.account import STACK, AsJson
+from spotrelay.cli.naming import by
 from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
 from spotrelay.core import run_toml, spec
 from spotrelay.core.errors import CommandNotFound, UsageError
@@ -221,7 +220,7 @@ async def _saved(store: Any, queue: Any, wish: Wish, here: Path, stays: Stays, c
             store,
             queue,
             wish,
-            Origin(here, f"{_user()}@{platform.node() or 'somewhere'}"),
+            Origin(here, by()),
             stays=stays.patterns,
             told=told,
             progress=sending.show,
@@ -237,13 +236,6 @@ def _said_when_left(console: Console) -> Iterator[None]:
     except asyncio.CancelledError:
         console.print("Stopped: nothing runs. The same command again goes on from here.", soft_wrap=True)
         raise
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's number without a name
-        return "somebody"
 
 
 def _tell_of(here: Path, excluded: list[str], stays: Stays, console: Console) -> None:

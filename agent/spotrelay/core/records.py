@@ -150,11 +150,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Why a run shall end: a person said so (stopped), or a limit is reached (limit) and `message` says which."""
+    """Why a run shall end: a person said so (stopped), or a limit is reached (limit) and `message` says which. `now`:
+    without waiting for the command's checkpoint. An older agent does not know that word, and waits."""
 
     result: str = "stopped"
     message: str = ""
     at: float = 0.0
+    now: bool = False
 
     def __post_init__(self) -> None:
         if self.result not in ("stopped", "limit"):
