@@ -17,6 +17,7 @@ from spotrelay.cli.doctor import doctor
 from spotrelay.cli.init import init
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.cli.resume import resume
+from spotrelay.cli.rm import rm
 from spotrelay.cli.run import run as run_command
 from spotrelay.cli.stop import stop
 from spotrelay.core.errors import SpotrelayError
@@ -39,6 +40,7 @@ app.command()(doctor)
 app.command("run")(run_command)
 app.command()(stop)
 app.command()(resume)
+app.command()(rm)
 
 
 def _version(wanted: bool) -> None:
