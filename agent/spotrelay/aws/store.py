@@ -77,11 +77,18 @@ def open_store(
         case "s3" if parts.netloc:
             return ObjectStore(_s3(parts.netloc, parts.path.strip("/"), credentials), patience, stream_s)
         case "file" if not parts.netloc and len(parts.path) > 1:
-            return ObjectStore(LocalStore(Path(unquote(parts.path)), mkdir=True), patience)
+            return ObjectStore(_folder(Path(unquote(parts.path))), patience)
         case "memory":
             return ObjectStore(MemoryStore(), patience)
         case _:
             raise UsageError(f"not a store's URL: {url!r}", next_step="use s3://bucket/prefix or file:///folder")
+
+
+def _folder(path: Path) -> LocalStore:
+    try:
+        return LocalStore(path, mkdir=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be a store: {error}", next_step="name a folder that can be made") from error
 
 
 def _s3(bucket: str, prefix: str, credentials: Credentials | None) -> S3Store:
