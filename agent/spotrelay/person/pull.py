@@ -24,8 +24,8 @@ from spotrelay.core.manifest import Directory, Entry, Extent, Fifo, File, HardLi
 from spotrelay.person.landing import NOTE, Landing
 from spotrelay.ports import BrowsableStore
 from spotrelay.snapshot import pack, stored_manifest
-from spotrelay.snapshot.turns import Turns
 from spotrelay.snapshot.threads import Threads
+from spotrelay.snapshot.turns import Turns
 
 # In flight, each of them raw and compressed in memory: 200 MB.
 MOST = 6
@@ -119,7 +119,7 @@ class _Pulling:
         self._total = sum(self._what.packs[digest].stored for digest in self._places)
         async with asyncio.TaskGroup() as tasks:
             for digest in self._places:
-                await self._turns.take_turn()
+                await self._turns.take()
                 tasks.create_task(self._place(self._what.packs[digest]))
         await self._threads.run(self._conclude)
 
@@ -151,7 +151,7 @@ class _Pulling:
             await self._threads.run(self._write, what, raw)
             await self._threads.run(self._finish, self._done_with(what))
         finally:
-            self._turns.end_turn()
+            self._turns.end()
         self.received += what.stored
         self._tell(self.received, self._total)
 
