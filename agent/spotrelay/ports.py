@@ -99,8 +99,8 @@ class BrowsableStore(Store, Protocol):
         """As `list`, with the bytes that each object has."""
         ...
 
-    async def moments(self, prefix: str) -> dict[str, float]:
-        """As `list`, with when each object was written: unix seconds, by the store's clock."""
+    async def times(self, prefix: str) -> dict[str, float]:
+        """As `list`, with when each object was written, in unix seconds of the store's own clock."""
         ...
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:

@@ -57,7 +57,7 @@ class View:
 
     async def look(self, now: float) -> bool:
         """True if anything is other than it was. Raises StoreError."""
-        history, found = await asyncio.gather(self._chronicle.read(), self._store.moments(keys.snapshots(self.run)))
+        history, found = await asyncio.gather(self._chronicle.read(), self._store.times(keys.snapshots(self.run)))
         # Housekeeping removes old snapshots; that there was one stays on the timeline of whoever saw it.
         self._moments |= moments_of(found)
         await self.logbook.look([each.number for each in history.attempts[-2:]])
