@@ -7,7 +7,7 @@
 // Below each bar stand the saves. What it shows is in the table of attempts too, in words.
 
 import { el, svg } from "./dom.js";
-import { clock, day, ended, moment, place, seconds } from "./words.js";
+import { clock, day, ended, isOver, moment, place, seconds } from "./words.js";
 
 const BAR = 12, AXIS = 26, LEFT = 34, RIGHT = 16;
 // A lane's height, and with many attempts.
@@ -98,7 +98,8 @@ function lane(story, each, index, x, until, width, y) {
   };
   group.append(svg("text", { class: "number", x: LEFT - 10, y: y + BAR - 2, "text-anchor": "end" }, String(each.number)));
   const since = before ? before.ended ?? begun : story.began ?? begun;
-  if (begun > since) group.append(gap(since, begun, x, y, `waited ${seconds(begun - since)} for a machine`));
+  const rested = before && isOver(before.end); // a person took it up again: nobody waited
+  if (begun > since && !rested) group.append(gap(since, begun, x, y, `waited ${seconds(begun - since)} for a machine`));
   const worked = each.running ?? (each.end || each.phase === "running" ? each.restoring ?? begun : null);
   const arrived = Math.min(worked ?? each.noticed ?? end, end);
   bar("arriving", begun, arrived, `${place(each)}: arrived and restored in ${seconds(arrived - begun)}`);
