@@ -22,7 +22,7 @@ Layout
     ├── {"kind":"file","path":"w.bin","mode":…,"mtime":…,"uid":…,"gid":…,"size":16777300,
     │       "extents":[[0,7,0,16777216],[16777216,9,0,84]],      [offset in file, pack's number, offset in pack, length]
     │       "linked":true,                                       if other names of the same file may follow
-    │       "state":"kept",                                      or "torn", see below
+    │       "state":"kept",                                      or "torn" or "moving", see below
     │       "xattrs":{"user.note":"aGk="}}                       base64
     ├── {"kind":"hardlink","path":"x.bin","target":"w.bin"}
     ├── {"kind":"symlink","path":"latest",…,"target":"w.bin"}
@@ -42,7 +42,8 @@ What is kept
 Change
     A file is the same as long as size, mtime, ctime and inode are. One that changes while it is read is read again,
     three times in all; then the snapshot has its last consistent version ("kept"), or, if there is none, what was
-    read ("torn").
+    read ("torn"). What grows under every read is kept as it was at one of them. Beside a running command all of it has
+    to be of one moment (still.py); where that could not be had, files that moved meanwhile are "moving".
 """
 
 from __future__ import annotations
