@@ -16,7 +16,6 @@ import pytest
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import File
 from spotrelay.snapshot import Snapshots, read
-from spotrelay.snapshot import snapshots as snapshots_module
 from spotrelay.snapshot.still import WAITS, Restless
 from spotrelay.snapshot.survey import Survey
 from support.stores import FIRST, SECOND
@@ -24,11 +23,7 @@ from support.tree import differences, tree
 
 Make = Callable[..., Snapshots]
 MIB = 1 << 20
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots_module, "WAITS", tuple(wait / 50 for wait in WAITS))
+SOON_S = 0.15
 
 
 async def test_files_that_must_match_do(
@@ -47,7 +42,7 @@ async def test_files_that_must_match_do(
 
     monkeypatch.setattr(Survey, "settle", settle)
 
-    saved = await snapshots(here).save(FIRST, still=True)
+    saved = await snapshots(here).save(FIRST, still=SOON_S)
     await snapshots(there).restore(FIRST)
 
     assert (3, ()) == (saved.looks, saved.moving)
@@ -77,7 +72,7 @@ async def test_what_never_comes_to_rest_is_not_committed(
     _before_each_look(monkeypatch, lambda: change(here, next(numbers)))
 
     with pytest.raises(Restless, match="moved at every look"):
-        await one.save(SECOND, still=True)
+        await one.save(SECOND, still=SOON_S)
 
     assert [FIRST] == await one.list()
     assert 1 + len(WAITS) == next(numbers) - 1
@@ -102,7 +97,7 @@ async def test_what_is_committed_anyway_says_so(
     one, numbers = snapshots(here), itertools.count(1)
     _before_each_look(monkeypatch, lambda: (here / "f").write_bytes(b"%d" % next(numbers) * 1000))
 
-    saved = await one.save(FIRST, still=True, anyway=True)
+    saved = await one.save(FIRST, still=SOON_S, anyway=True)
     await snapshots(there).restore(FIRST)
     entries = (await one.read_manifest(FIRST)).entries
 
@@ -119,9 +114,9 @@ async def test_what_moved_once_is_not_called_so_for_ever(
     one, numbers = snapshots(here), itertools.count(1)
     with monkeypatch.context() as patch:
         _before_each_look(patch, lambda: (here / "f").write_bytes(b"%d" % next(numbers) * 1000))
-        await one.save(FIRST, still=True, anyway=True)
+        await one.save(FIRST, still=SOON_S, anyway=True)
 
-    saved = await one.save(SECOND, still=True)
+    saved = await one.save(SECOND, still=SOON_S)
 
     assert (1, ()) == (saved.looks, saved.moving)
     assert [""] == [entry.state for entry in (await one.read_manifest(SECOND)).entries if isinstance(entry, File)]
@@ -144,15 +139,15 @@ async def test_a_kept_file_is_not_of_this_moment(snapshots: Make, here: Path, mo
     monkeypatch.setattr(read, "pieces", pieces)
 
     with pytest.raises(Restless, match=r"\(f\)"):
-        await one.save(SECOND, still=True)
+        await one.save(SECOND, still=SOON_S)
 
 
 async def test_nothing_new_is_one_look(snapshots: Make, here: Path) -> None:
     """Where nothing has changed, one look says so. Otherwise each save of a million files costs two."""
     one = snapshots(tree({"f": b"1", "d/": {"g": b"1"}}).write(here))
-    first = await one.save(FIRST, still=True)
+    first = await one.save(FIRST, still=SOON_S)
 
-    second = await one.save(SECOND, still=True)
+    second = await one.save(SECOND, still=SOON_S)
 
     assert (2, 1) == (first.looks, second.looks)
 
@@ -172,7 +167,7 @@ async def test_a_file_that_only_grows_does_not_move(
     one = snapshots(here)
     _before_each_look(monkeypatch, lambda: _append(here / "log", b"one more line\n"))
 
-    saved = await one.save(FIRST, still=True)
+    saved = await one.save(FIRST, still=SOON_S)
     await snapshots(there).restore(FIRST)
 
     assert (2, ()) == (saved.looks, saved.moving)
@@ -198,7 +193,7 @@ async def test_a_file_that_is_written_anew_and_longer_has_moved(
     _before_each_look(monkeypatch, anew)
 
     with pytest.raises(Restless):
-        await one.save(FIRST, still=True)
+        await one.save(FIRST, still=SOON_S)
 
 
 @sizes
@@ -219,7 +214,7 @@ async def test_a_log_that_grows_under_every_read(
     monkeypatch.setattr(read, "pieces", pieces)
     one = snapshots(here)
     for number in range(3):
-        saved = await one.save(SnapshotId(1, number), still=True)
+        saved = await one.save(SnapshotId(1, number), still=SOON_S)
         await snapshots(there).restore(SnapshotId(1, number))
         restored = (there / "log").read_bytes()
 
@@ -322,7 +317,7 @@ async def test_a_real_program_is_saved_as_it_once_was(
         monkeypatch.setattr(Survey, "settle", settle)
         for number in range(3):
             told = iter(["once"])
-            saved = await one.save(SnapshotId(1, number), still=True)
+            saved = await one.save(SnapshotId(1, number), still=SOON_S)
             there = tmp_path / str(number)
             await snapshots(there).restore(saved.snapshot)
             held = [(there / part).read_bytes()[:8] for part in ("model", "optimizer")]

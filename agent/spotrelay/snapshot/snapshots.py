@@ -119,12 +119,12 @@ class Snapshots:
         deadline: float | None = None,
         progress: Callable[[Progress], None] | None = None,
         pace: Pace | None = None,
-        still: bool = False,
+        still: float | None = None,
         anyway: bool = False,
     ) -> Saved:
         """Commit the directory as `snapshot`. `deadline`: monotonic seconds, after which nothing is written. `pace`:
         how fast it may go beside a running command. `still`: somebody may be writing, and it has to be the directory at
-        one moment (still.py); with `anyway`, it need not if that cannot be had.
+        one moment (still.py), for which it waits so many seconds; with `anyway`, it need not if that cannot be had.
 
         Raises SaveFailed (the deadline, or the directory itself), Restless, AlreadyExists (that snapshot is committed),
         and other StoreErrors as they are. Whatever is raised, cancellation included: unless the store took the commit
@@ -147,7 +147,7 @@ class Snapshots:
         tally: Tally,
         progress: Callable[[Progress], None] | None,
         *,
-        still: bool,
+        still: float | None,
         anyway: bool,
     ) -> Saved:
         def tell() -> None:
@@ -157,8 +157,8 @@ class Snapshots:
         began = time.monotonic()
         with self._root() as root:
             look = partial(self._look, root, pace, tally, tell)
-            if still:
-                saving, looks, moving = await self._looked_until_still(look, pace)
+            if still is not None:
+                saving, looks, moving = await self._looked_until_still(look, pace, still)
             else:
                 saving, looks, moving = await look(again=False), 1, ()
             if moving and not anyway:
@@ -205,12 +205,12 @@ class Snapshots:
         return saving
 
     async def _looked_until_still(
-        self, look: Callable[..., Awaitable[Saving]], pace: Pace | None
+        self, look: Callable[..., Awaitable[Saving]], pace: Pace | None, for_s: float
     ) -> tuple[Saving, int, tuple[Path, ...]]:
         """What the last look found, how many there were, and what had still moved at the last."""
         before, saving, looks = self._index.blocks, await look(again=False), 1
         while (moving := await asyncio.to_thread(moved, before, saving.blocks)) and looks <= len(WAITS):
-            wait = WAITS[looks - 1]
+            wait = for_s * WAITS[looks - 1]
             await (pace.rest(wait) if pace is not None else asyncio.sleep(wait))
             before, saving, looks = saving.blocks, await look(again=True), looks + 1
         return saving, looks, tuple(Path(os.fsdecode(path)) for path in moving)

@@ -31,9 +31,9 @@ from spotrelay.core.errors import SnapshotError
 from spotrelay.snapshot.index import FILE, Block, Draft
 from spotrelay.snapshot.scan import join
 
-# Seconds between looks. Most saves need the first: a look costs 2.4 s of CPU for a million entries, 20 ms for ten
-# thousand. In the 8 s of all, a checkpoint of some GB is written or has not begun.
-WAITS = (0.1, 0.5, 1.0, 2.0, 4.0)
+# Shares of the time that there is, between looks. Most saves need the first: a look costs 2.4 s of CPU for a million
+# entries, 20 ms for ten thousand.
+WAITS = (0.01, 0.07, 0.13, 0.26, 0.53)
 # Named in an error and in the log. The manifest names all.
 NAMED = 5
 
