@@ -51,7 +51,7 @@ FULL_EVERY_S = 5.0
 # So often the directory may be restless before it is committed as it is; and how soon it is tried again.
 TRIES = 3
 AGAIN_AFTER = 1 / 16
-# How long one try waits for a moment in which nothing moves, or AGAIN_AFTER. In 8 s, a checkpoint of some GB is written.
+# How long one try waits for a moment in which nothing moves, if not AGAIN_AFTER: in 8 s, some GB are written.
 STILL_S = 8.0
 # What a checkpoint changes is the most that one of so many saves had to send: some fall between two checkpoints.
 SEEN = 5
