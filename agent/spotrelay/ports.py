@@ -87,6 +87,28 @@ class Store(Protocol):
         ...
 
 
+class BrowsableStore(Store, Protocol):
+    """What a person's commands ask of a store beside what an agent does; the agent's role may not do it at all."""
+
+    async def folders(self, prefix: str) -> list[str]:
+        """The folders right below `prefix`, a folder's name with its `/`, or "": `folders("runs/")` is `["a", "b"]`,
+        sorted. One request for a thousand of them, whatever is in them (S3: a listing with a delimiter)."""
+        ...
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """As `list`, with the bytes that each object has."""
+        ...
+
+    async def times(self, prefix: str) -> dict[str, float]:
+        """As `list`, with when each object was written, in unix seconds of the store's own clock."""
+        ...
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """The object's bytes from `start` on, at most `length` of them: fewer where it ends. It has a byte at `start`.
+        Raises NotFound."""
+        ...
+
+
 class ResumeQueue(Protocol):
     """The doorbell of the launcher."""
 

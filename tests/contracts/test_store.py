@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from botocore.config import Config
 
 from spotrelay.aws.store import open_store
 from spotrelay.core.errors import AlreadyExists, NotFound
-from spotrelay.ports import Store
+from spotrelay.ports import BrowsableStore, Store
 
 BUCKET = "relay-bucket"
 RCLONE = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -148,6 +149,57 @@ class TestStore:
             await asyncio.gather(*(store.put(name, b"") for name in names[begin : begin + 50]))
 
         assert names == await store.list("n/")
+
+    async def test_folders_are_those_right_below(self, store: BrowsableStore) -> None:
+        """Names of folders, no objects, nothing from deeper or beside. Otherwise a note in the bucket is listed as a
+        run, or a list of runs costs a look at each of their packs."""
+        for key in ("r/b/x/y", "r/b/z", "r/a/x", "r/note", "r2/c/x", "top"):
+            await store.put(key, b"1")
+
+        assert ["a", "b"] == await store.folders("r/")
+        assert ["x"] == await store.folders("r/b/")
+        assert ["r", "r2"] == await store.folders("")
+        assert [] == await store.folders("r/note/")
+        assert [] == await store.folders("nothing/")
+
+    async def test_folders_go_beyond_one_page(self, store: BrowsableStore) -> None:
+        """Otherwise the 1,001st run does not exist."""
+        names = [f"{number:04d}" for number in range(1100)]
+        for begin in range(0, len(names), 50):
+            await asyncio.gather(*(store.put(f"n/{name}/x", b"") for name in names[begin : begin + 50]))
+
+        assert names == await store.folders("n/")
+
+    async def test_sizes_are_of_the_bytes(self, store: BrowsableStore) -> None:
+        """What it costs to keep, and what a removal frees. Otherwise a person pays for what was never shown."""
+        await store.put("a/empty", b"")
+        await store.put("a/full", b"12345")
+        await store.put("ab", b"1")
+
+        assert {"a/empty": 0, "a/full": 5} == await store.sizes("a/")
+        assert {"a/full": 5} == await store.sizes("a/f")
+        assert {"a/empty": 0, "a/full": 5, "ab": 1} == await store.sizes("a")
+
+    async def test_times_are_when_it_was_written(self, store: BrowsableStore) -> None:
+        """A manifest has no time of its own: this is what a person reads. Otherwise one picks the wrong snapshot."""
+        began = time.time()
+        await store.put("a/b", b"")
+
+        (name, at), *more = (await store.times("a/")).items()
+
+        assert ("a/b", []) == (name, more)
+        assert began - 2 < at < time.time() + 2
+
+    async def test_a_range_is_its_bytes(self, store: BrowsableStore) -> None:
+        """From the start that was asked for, and no more than there are. Otherwise a window into a log shows another
+        part of it."""
+        await store.put("a/b", b"0123456789")
+
+        assert b"456" == await store.get_range("a/b", 4, 3)
+        assert b"89" == await store.get_range("a/b", 8, 100)
+        assert b"0123456789" == await store.get_range("a/b", 0, 10)
+        with pytest.raises(NotFound):
+            await store.get_range("a/c", 0, 10)
 
     async def test_delete_twice(self, store: Store) -> None:
         """What is gone is gone; a second time is no error."""

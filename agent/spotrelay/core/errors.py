@@ -31,7 +31,16 @@
     │   ├── StackFailed            55   CloudFormation began and could not finish; a second try begins where it can
     │   ├── StackUnreachable       56   AWS does not answer, or throttles: trying again can help
     │   └── StackInUse             57   instances of the stack are alive
-    └── Unwell                     60   `spotrelay doctor` found a problem; its remedy stands beside it
+    ├── Unwell                     60   `spotrelay doctor` found a problem; its remedy stands beside it
+    └── RunError                        a run cannot be asked for that
+        ├── NoSuchRun              70   there is none of that name
+        ├── AmbiguousRun           71   several begin with that
+        ├── RunExists              72   there is one of that name already
+        ├── RunNotOver             73   it must end first
+        ├── RunFailed              74   it was followed to its end: its command failed
+        ├── RunStopped             75   it was followed to its end: a person stopped it
+        ├── RunAtLimit             76   it reached one of its limits, or has reached it already
+        └── NotInterruptible       77   there is no spot instance to interrupt, or no way to interrupt it
 
 Verdicts of `spotrelay rehearse` have exit codes too (`cli/verdict.py`, 40 and up); a test holds all of them unique
 and listed in the README.
@@ -186,3 +195,39 @@ class Unwell(SpotrelayError):
     """The examination's report has been printed; this is what a script sees of it."""
 
     exit_code = 60
+
+
+class RunError(SpotrelayError):
+    """What a person asked of a run is not to be had. Raised as one of its kinds."""
+
+
+class NoSuchRun(RunError):
+    exit_code = 70
+
+
+class AmbiguousRun(RunError):
+    exit_code = 71
+
+
+class RunExists(RunError):
+    exit_code = 72
+
+
+class RunNotOver(RunError):
+    exit_code = 73
+
+
+class RunFailed(RunError):
+    exit_code = 74
+
+
+class RunStopped(RunError):
+    exit_code = 75
+
+
+class RunAtLimit(RunError):
+    exit_code = 76
+
+
+class NotInterruptible(RunError):
+    exit_code = 77

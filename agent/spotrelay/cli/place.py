@@ -1,0 +1,125 @@
+"""Where a person's runs are: which store and which queue. What every command about runs begins with.
+
+1. `--store` and `--queue`, or SPOTRELAY_STORE and SPOTRELAY_QUEUE: as they are. No stack is asked, and a command that
+   only reads needs no queue. A folder (`file:///…`) is a store too.
+2. Otherwise the stack's own outputs, by `--stack-name`, `--region` and `--profile`: one question to CloudFormation.
+
+Region and profile are put into the environment, where boto3, botocore and obstore all look for them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spotrelay.cli.account import STACK, command
+from spotrelay.core.errors import StackError, UsageError
+
+if TYPE_CHECKING:
+    from spotrelay.aws.queue import SqsQueue
+    from spotrelay.ports import BrowsableStore
+
+_WHERE = "Where the runs are"
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store", envvar="SPOTRELAY_STORE", help="Instead of the stack's.", show_default=False, rich_help_panel=_WHERE
+    ),
+]
+QueueUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--queue", envvar="SPOTRELAY_QUEUE", help="Instead of the stack's.", show_default=False, rich_help_panel=_WHERE
+    ),
+]
+Stack = Annotated[str, typer.Option("--stack-name", help="The stack's name.", rich_help_panel=_WHERE)]
+Region = Annotated[
+    str | None,
+    typer.Option(help="Default: AWS_REGION, or the profile's.", show_default=False, rich_help_panel=_WHERE),
+]
+Profile = Annotated[
+    str | None, typer.Option(help="Of the AWS configuration.", show_default=False, rich_help_panel=_WHERE)
+]
+# A person waits: what S3 does not answer within this is said.
+PATIENCE_S = 20.0
+# A pack of 16 MiB by a line of 1 Mbit/s, which four packs share. One on which nothing arrives any more ends at once.
+STREAM_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Found. `queue` None: a store was given, and no queue."""
+
+    store: str
+    queue: str | None
+    region: str | None
+
+    def open_store(self) -> BrowsableStore:
+        """Raises UsageError."""
+        from spotrelay.aws.store import open_store  # noqa: PLC0415
+
+        return open_store(self.store, patience=PATIENCE_S, stream_s=STREAM_S)
+
+    @asynccontextmanager
+    async def open_queue(self) -> AsyncIterator[SqsQueue]:
+        """Raises UsageError."""
+        from spotrelay.aws.credentials import Chain  # noqa: PLC0415
+        from spotrelay.aws.queue import SqsQueue  # noqa: PLC0415
+
+        if self.queue is None:
+            raise UsageError("a store is given, and no queue", next_step="say --queue as well, or neither")
+        yield SqsQueue(self.queue, region=self.region or "", credentials=Chain())
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """As the options say."""
+
+    store: str | None = None
+    queue: str | None = None
+    stack: str = STACK
+    region: str | None = None
+    profile: str | None = None
+
+    @property
+    def options(self) -> str:
+        """To copy behind a command that shall mean the same place. What the environment says needs no repeating."""
+        given = (
+            ("--store", self.store, os.environ.get("SPOTRELAY_STORE")),
+            ("--queue", self.queue, os.environ.get("SPOTRELAY_QUEUE")),
+            ("--stack-name", self.stack, STACK),
+            ("--region", self.region, None),
+            ("--profile", self.profile, None),
+        )
+        return "".join(f" {option} {value}" for option, value, known in given if value and value != known)
+
+    def find(self) -> Where:
+        """Raises StackError."""
+        region = self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        found = Where(self.store, self.queue, region) if self.store else self._of_stack()
+        if found.region:
+            os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = found.region
+        if self.profile:
+            os.environ["AWS_PROFILE"] = self.profile
+        return found
+
+    def _of_stack(self) -> Where:
+        # Half a second of imports, which whoever names a store does not need.
+        from spotrelay.stack.account import Account  # noqa: PLC0415
+        from spotrelay.stack.standing import look  # noqa: PLC0415
+
+        with Account(region=self.region, profile=self.profile) as account:
+            standing = look(account, self.stack)
+            outputs = standing.outputs if standing is not None else {}
+            if standing is None or not {"StoreUrl", "QueueUrl"} <= outputs.keys():
+                what = "has not been made" if standing is None else f"is not whole: it is {standing.status}"
+                raise StackError(
+                    f"the stack {self.stack} {what} ({account.place})",
+                    next_step=command("deploy", self.stack, account.place),
+                )
+            return Where(outputs["StoreUrl"], self.queue or outputs["QueueUrl"], account.region)
