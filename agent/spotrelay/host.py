@@ -29,12 +29,20 @@ def make_directory(directory: Path, user: str | None) -> None:
     if directory.is_dir():
         return
     directory.mkdir(parents=True)
+    if (owner := owner_for(user)) is not None:
+        os.chown(directory, *owner)
+
+
+def owner_for(user: str | None) -> tuple[int, int] | None:
+    """uid and gid of what is made for the run's user; None where it stays whose it is: nobody is named, we may not give
+    anything away, or there is no such user. Then nobody can start the command either, and that is told there."""
+    if user is None or os.geteuid() != 0:
+        return None
     try:
-        account = pwd.getpwnam(user) if user is not None else None
+        account = pwd.getpwnam(user)
     except KeyError:
-        return  # nobody can start the command either, and is told there
-    if account is not None and os.geteuid() == 0:
-        os.chown(directory, account.pw_uid, account.pw_gid)
+        return None
+    return account.pw_uid, account.pw_gid
 
 
 def _make_user(name: str) -> None:
