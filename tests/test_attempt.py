@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import shutil
 import time
 from pathlib import Path
@@ -228,6 +230,34 @@ async def test_directory_is_that_of_the_newest_snapshot(tmp_path: Path) -> None:
     assert "new" == (tmp_path / "job" / "state").read_text()
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("name", "user", "owner"),
+    [
+        pytest.param(SnapshotId(0, 0), "nobody", pwd.getpwnam("nobody").pw_uid, id="a person's computer"),
+        pytest.param(SnapshotId(1, 0), "nobody", 1234, id="a machine of the run"),
+        pytest.param(SnapshotId(0, 0), None, 1234, id="no user is named"),
+    ],
+)
+async def test_first_snapshot_becomes_the_run_s_user_s(
+    name: SnapshotId, user: str | None, owner: int, tmp_path: Path
+) -> None:
+    """The numbers of a person's computer mean nothing on a machine, those of the run's machines do. Otherwise the
+    command may not write its own checkpoint, or a second user's files are the first one's after an interruption."""
+    store = memory()
+    there = tmp_path / "laptop"
+    there.mkdir()
+    (there / "state").touch()
+    for path in (there, there / "state"):
+        os.chown(path, 1234, 1234)
+    await snapshot(store, there, name)
+    run = {"name": RUN, "command": ["true"], "directory": str(tmp_path / "job")} | ({"user": user} if user else {})
+
+    assert ev.Restored() == await made(tmp_path, store=store, number=name.attempt + 1, run=run).restore()
+    assert [owner] * 2 == [path.stat().st_uid for path in (tmp_path / "job", tmp_path / "job" / "state")]
+
+
 async def test_what_an_attempt_began_from_stays(tmp_path: Path) -> None:
     """A snapshot that a fenced attempt commits late is never restored from, not by the attempt after the next either.
     Otherwise work that was done twice comes back as the older one (P1)."""
@@ -288,7 +318,7 @@ async def test_directory_of_doubtful_origin_is_restored(
     assert "whole" == (tmp_path / "job" / "state").read_text()
 
 
-async def failing_restore(*_: Any) -> None:
+async def failing_restore(*_: Any, **__: Any) -> None:
     raise PackCorrupt("a pack")
 
 

@@ -211,9 +211,11 @@ class Attempt:
         if snapshot is None:
             await asyncio.to_thread(host.make_directory, Path(self.spec.run.directory), self.spec.run.user)
             return
-        self._restored = await patiently(lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S)
-        if snapshot.attempt == 0:
-            await asyncio.to_thread(host.give, Path(self.spec.run.directory), self.spec.run.user)
+        # Attempt 0 is a person's computer: its uid 1000 is nobody's here, or somebody else's.
+        owner = host.owner_for(self.spec.run.user) if snapshot.attempt == 0 else None
+        self._restored = await patiently(
+            lambda: self._snapshots.restore(snapshot, owner=owner), what="restore", for_s=PATIENCE_S
+        )
         self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)
 
     async def _take_up(self, snapshot: SnapshotId | None) -> None:

@@ -36,6 +36,9 @@ Layout
 What is kept
     Names of any bytes, modes, times of change in nanoseconds, uid and gid as numbers (given back by a restoring
     root), targets of symlinks, hard links between regular files, holes, user.* attributes, empty directories, FIFOs.
+    The numbers are those of the run's machines, which are of one image. A run's first snapshot (attempt 0) is of a
+    person's computer, whose numbers mean somebody else there: where the run names a user, all of it becomes that
+    user's, without set-id bits.
     Not kept: sockets, devices, other mounts, other attributes (ACLs, capabilities, labels), times of access, anything
     below 200 directories.
 

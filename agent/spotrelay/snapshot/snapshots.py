@@ -215,8 +215,16 @@ class Snapshots:
             before, saving, looks = saving.blocks, await look(again=True), looks + 1
         return saving, looks, tuple(Path(os.fsdecode(path)) for path in moving)
 
-    async def restore(self, snapshot: SnapshotId, *, progress: Callable[[Progress], None] | None = None) -> Restored:
+    async def restore(
+        self,
+        snapshot: SnapshotId,
+        *,
+        owner: tuple[int, int] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Restored:
         """Make the directory what `snapshot` holds, in place; excluded paths and other mounts stay as they are.
+
+        `owner`: uid and gid that everything gets, where the numbers in the snapshot mean nothing. Takes root.
 
         Raises ManifestInvalid, ManifestUnknown, PackCorrupt or RestoreFailed (what is missing from the store is
         damage, too), and other StoreErrors as they are: then the directory must not be used. The manifest has been
@@ -225,7 +233,7 @@ class Snapshots:
         began = time.monotonic()
         with self._errors_as(RestoreFailed):
             async with Threads(WORKERS) as threads:
-                plan = await self._plan(snapshot, threads)
+                plan = await self._plan(snapshot, owner, threads)
                 self._directory.mkdir(parents=True, exist_ok=True)
                 with self._root() as root:
                     _need_room(root, snapshot, plan)
@@ -262,20 +270,22 @@ class Snapshots:
 
     # --- before the first byte lands --------------------------------------------------------------------------------
 
-    async def _plan(self, snapshot: SnapshotId, threads: Threads) -> Plan:
+    async def _plan(self, snapshot: SnapshotId, owner: tuple[int, int] | None, threads: Threads) -> Plan:
         """Checked, and every pack it needs is there."""
-        names, plan = await asyncio.gather(self._store.list(keys.packs(self._run)), self._checked(snapshot, threads))
+        names, plan = await asyncio.gather(
+            self._store.list(keys.packs(self._run)), self._checked(snapshot, owner, threads)
+        )
         if missing := plan.packs.keys() - {key.rpartition("/")[2] for key in names}:
             what = f"snapshot {snapshot}: {len(missing)} of its {len(plan.packs)} packs are missing"
             raise RestoreFailed(what, next_step="an earlier snapshot may be whole")
         return plan
 
-    async def _checked(self, snapshot: SnapshotId, threads: Threads) -> Plan:
+    async def _checked(self, snapshot: SnapshotId, owner: tuple[int, int] | None, threads: Threads) -> Plan:
         """Damaged on its way, or damaged where it lies: the second time tells."""
         for last in (False, True):
             data = await self._store.get(keys.snapshot(self._run, snapshot))
             try:
-                return await threads.run(Plan, data, Header(self._run, snapshot), self._exclusions())
+                return await threads.run(Plan, data, Header(self._run, snapshot), self._exclusions(), owner)
             except ManifestInvalid:
                 if last:
                     raise
