@@ -13,7 +13,7 @@ import pytest
 from spotrelay import heartbeat
 from spotrelay.core import keys, records
 from spotrelay.core.errors import StoreUnavailable
-from spotrelay.core.events import Action, Event, Fenced, Notice, Source, Stopped
+from spotrelay.core.events import Action, Event, Fenced, Halted, Notice, Source, Stopped
 from spotrelay.heartbeat import UNTOLD_S, Heartbeat
 from spotrelay.history import History
 from spotrelay.ports import Store
@@ -145,6 +145,20 @@ async def test_cancel_is_told_once() -> None:
         await some_beats(heard)
 
         assert [Stopped()] == heard.events
+
+
+async def test_cancel_that_must_be_at_once_is_told_as_such() -> None:
+    """And after one that was patient as well: whoever has waited long enough says so."""
+    store = memory()
+    async with beating(store) as heard:
+        await some_beats(heard)
+        await store.put(keys.cancel(RUN), b"")
+        await eventually(lambda: bool(heard.events), "the stop")
+        await store.put(keys.cancel(RUN), records.encode(records.Cancel(now=True)))
+        await eventually(lambda: len(heard.events) > 1, "the halt")
+        await some_beats(heard)
+
+        assert [Stopped(), Halted()] == heard.events
 
 
 async def test_run_that_is_out_of_hours_is_stopped() -> None:

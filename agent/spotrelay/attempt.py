@@ -212,6 +212,8 @@ class Attempt:
             await asyncio.to_thread(host.make_directory, Path(self.spec.run.directory), self.spec.run.user)
             return
         self._restored = await patiently(lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S)
+        if snapshot.attempt == 0:
+            await asyncio.to_thread(host.give, Path(self.spec.run.directory), self.spec.run.user)
         self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)
 
     async def _take_up(self, snapshot: SnapshotId | None) -> None:

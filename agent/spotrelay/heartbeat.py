@@ -23,7 +23,7 @@ import structlog
 
 from spotrelay.core import keys, records
 from spotrelay.core.errors import SpotrelayError
-from spotrelay.core.events import Action, Event, Fenced, Notice, Source, Stopped
+from spotrelay.core.events import Action, Event, Fenced, Halted, Notice, Source, Stopped
 from spotrelay.history import History
 
 # One put, one get and one get of nothing each: 15 s are 720 requests an hour, under 0.2 cents on S3. Faster would tell
@@ -56,7 +56,7 @@ class Heartbeat:
         self._at_once.set()
 
     async def events(self) -> AsyncIterator[Event]:
-        """Fenced, Stopped and Notice, each at most once. Never ends, never raises for the store's sake."""
+        """Fenced, Stopped, Halted and Notice, each at most once. Never ends, never raises for the store's sake."""
         log, told = structlog.get_logger(), set[type[Event]]()
         while True:
             self._at_once.clear()
@@ -87,7 +87,8 @@ class Heartbeat:
         if (later := await self._later()) is not None:
             found.append(later)
         if (cancel := await self._history.cancelled()) is not None:
-            found.append(Stopped(cancel.result, cancel.message))
+            told = Halted if cancel.now else Stopped
+            found.append(told(cancel.result, cancel.message))
         elif (limit := self._over()) is not None:
             found.append(Stopped("limit", limit))
         return found

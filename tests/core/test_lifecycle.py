@@ -43,7 +43,7 @@ REPORTS: dict[Effect, list[Event]] = {
     Effect.PUBLISH: [ev.Published()],
     Effect.STAY: [ev.NobodyCame()],
 }
-OUTSIDE: list[Event] = [NOTICE, ev.Rebalance(), ev.Withdrawn(Source.SPOT), ev.Fenced(), ev.Stopped()]
+OUTSIDE: list[Event] = [NOTICE, ev.Rebalance(), ev.Withdrawn(Source.SPOT), ev.Fenced(), ev.Stopped(), ev.Halted()]
 
 
 def run(events: list[Event]) -> tuple[State, list[Effect]]:
@@ -52,6 +52,26 @@ def run(events: list[Event]) -> tuple[State, list[Effect]]:
         state, effects = step(state, event)
         done.extend(effects)
     return state, done
+
+
+@pytest.mark.parametrize(
+    ("told", "effects"),
+    [
+        ([ev.Stopped()], [Effect.DRAIN]),
+        ([ev.Halted()], [Effect.KILL]),
+        ([ev.Stopped(), ev.Halted()], [Effect.DRAIN, Effect.KILL]),
+    ],
+)
+def test_a_stop_that_must_be_at_once_does_not_wait(told: list[Event], effects: list[Effect]) -> None:
+    """The command is killed, not asked; what it had written is saved all the same, and the run has been stopped."""
+    before, _ = run(WAY_IN)
+    state, done = before, list[Effect]()
+    for event in (*told, ev.GaveUp(), ev.Saved(SnapshotId(1, 0)), ev.Recorded()):
+        state, more = step(state, event)
+        done.extend(more)
+
+    assert (Phase.PUBLISHING, Result.STOPPED) == (state.phase, state.result)
+    assert [*effects, Effect.SAVE, Effect.RECORD, Effect.PUBLISH] == done
 
 
 # A walk to a hand-over is a dozen steps, each with several ways to go.

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from spotrelay.core import keys, records
+from spotrelay.core.messages import ResumeRequest
 from spotrelay.local.instances import State
+from spotrelay.person.resume import resume
 from support.story import NOTICE_S, Stage, stage, until
 
 
@@ -26,6 +28,50 @@ async def test_run_that_a_person_stops_is_asked_to_save_and_kept(tmp_path: Path)
 
         assert [(1, "start"), (1, "exit-0")] == [(attempt, what) for attempt, what, _ in story.journal()]
         assert (outcome.snapshot or "").startswith("1-")
+
+
+async def test_run_that_a_person_stops_at_once_is_not_asked(tmp_path: Path) -> None:
+    """The command hears no signal and dies; what lay on the disk is kept. Otherwise --now waits for what hangs."""
+    async with stage(tmp_path) as cloud:
+        story = await cloud.begin("stubborn", save={"every_s": 0})
+        instance = await story.ready(1)
+        await cloud.store.put(
+            keys.cancel(story.run), records.encode(records.Cancel(message="stopped by ada", now=True))
+        )
+        cloud.rebalance(instance)
+        outcome = await story.ends("stopped")
+        await cloud.quiet()
+
+        assert [(1, "start")] == [(attempt, what) for attempt, what, _ in story.journal()]
+        assert outcome.message == "stopped by ada; the command ended with SIGKILL"
+        assert (outcome.snapshot or "").startswith("1-")
+
+
+async def test_run_that_a_person_stopped_goes_on_when_asked(tmp_path: Path) -> None:
+    """As the same run, from its newest snapshot, and never beside the machine that ended it. Otherwise to stop is to
+    begin anew."""
+    async with stage(tmp_path) as cloud:
+        story = await cloud.begin("holds", save={"every_s": 0}, limits={"attempts": 1})
+        instance = await story.ready(1)
+        await story.cancel()
+        cloud.rebalance(instance)
+        await story.outcome()
+        resumed = await resume(cloud.store, Ringing(cloud), story.run, at=time.time())
+        await story.ends("succeeded")
+        await cloud.quiet()
+
+        assert (2, "stopped") == (resumed.attempt, resumed.was and resumed.was.result)
+        assert 2 == len(await story.claims())
+
+
+class Ringing:
+    """The cloud's own bell."""
+
+    def __init__(self, cloud: Stage) -> None:
+        self._cloud = cloud
+
+    async def post(self, request: ResumeRequest) -> None:
+        self._cloud.ring(request.run, request.attempt)
 
 
 async def test_run_that_reaches_a_limit_is_asked_to_save_and_kept(tmp_path: Path) -> None:

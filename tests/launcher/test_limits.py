@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spotrelay.core import keys, records
+from spotrelay.core.limits import reached
 from spotrelay.core.spec import Instance, Limits, Run, Spec
-from spotrelay.launcher.limits import reached
 from spotrelay.launcher.rhythm import LONGEST_REST_S
 from spotrelay.local.pools import Market
 from support.launcher_site import Site

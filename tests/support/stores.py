@@ -9,11 +9,12 @@ from typing import Any
 
 from spotrelay.aws.store import open_store
 from spotrelay.core.keys import SnapshotId
-from spotrelay.ports import Store
+from spotrelay.ports import BrowsableStore, Store
 
 RUN = "demo"
 FIRST, SECOND, THIRD = SnapshotId(1, 0), SnapshotId(1, 1), SnapshotId(2, 0)
-METHODS = ("get", "get_stream", "put", "put_stream", "create", "list", "folders", "sizes", "times", "delete")
+METHODS = ("get", "get_stream", "get_range", "put", "put_stream", "create", "list", "folders", "sizes", "times")
+METHODS += ("delete",)
 WRITES = ("put", "put_stream", "create", "delete")
 
 
@@ -84,5 +85,5 @@ async def everything(store: Store) -> dict[str, bytes]:
     return {key: await store.get(key) for key in await store.list("")}
 
 
-def in_folder(path: Path) -> Store:
+def in_folder(path: Path) -> BrowsableStore:
     return open_store(path.as_uri())

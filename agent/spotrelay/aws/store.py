@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,10 +24,12 @@ import obstore
 from obstore import exceptions as theirs
 from obstore.store import LocalStore, MemoryStore, S3Store
 
+from spotrelay.aws.credentials import Credentials
 from spotrelay.aws.download import Downloads
 from spotrelay.aws.retry import retrying
 from spotrelay.core.errors import (
     AlreadyExists,
+    MetadataUnavailable,
     NotFound,
     StoreDenied,
     StoreError,
@@ -56,33 +58,46 @@ BULK = 1000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def open_store(url: str, *, patience: float = PATIENCE_S, stream_s: float = ATTEMPT_S) -> BrowsableStore:
+def open_store(
+    url: str,
+    *,
+    credentials: Credentials | None = None,
+    patience: float = PATIENCE_S,
+    stream_s: float = ATTEMPT_S,
+) -> BrowsableStore:
     """`patience`: seconds after which a call is not tried again. `stream_s`: how long one attempt of `get_stream` may
     take as long as something arrives. Raises UsageError.
 
-    S3 takes its credentials and region as boto3 does (environment, profile, instance role) and honours
-    AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to before
-    the first call.
+    S3 takes its credentials, if none are given, and its region as boto3 does (environment, profile, instance role) and
+    honours AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to
+    before the first call.
     """
     parts = urlsplit(url)
     match parts.scheme:
         case "s3" if parts.netloc:
-            return ObjectStore(_s3(parts.netloc, parts.path.strip("/")), patience, stream_s)
+            return ObjectStore(_s3(parts.netloc, parts.path.strip("/"), credentials), patience, stream_s)
         case "file" if not parts.netloc and len(parts.path) > 1:
-            return ObjectStore(LocalStore(Path(unquote(parts.path)), mkdir=True), patience)
+            return ObjectStore(_folder(Path(unquote(parts.path))), patience)
         case "memory":
             return ObjectStore(MemoryStore(), patience)
         case _:
             raise UsageError(f"not a store's URL: {url!r}", next_step="use s3://bucket/prefix or file:///folder")
 
 
-def _s3(bucket: str, prefix: str) -> S3Store:
+def _folder(path: Path) -> LocalStore:
+    try:
+        return LocalStore(path, mkdir=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be a store: {error}", next_step="name a folder that can be made") from error
+
+
+def _s3(bucket: str, prefix: str, credentials: Credentials | None) -> S3Store:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    options["credential_provider"] = _credentials() if credentials is None else _Provider(credentials)
     return S3Store(
         bucket,
         prefix=prefix or None,
-        credential_provider=_credentials(),
         # A signature over a pack's bytes takes SHA-256 of them: 0.8 s of CPU for 1.5 GiB. They are named by their hash
         # as it is, and TLS sees to it that what is sent arrives.
         unsigned_payload=True,
@@ -105,6 +120,23 @@ def _credentials() -> Any:
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
 
     return Boto3CredentialProvider()
+
+
+class _Provider:
+    """Credentials, as obstore asks for them: it keeps them until five minutes before they end."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def __call__(self) -> dict[str, Any]:
+        keys = await self._credentials.keys()
+        ends = None if keys.ends is None else datetime.fromtimestamp(keys.ends, UTC)
+        return {
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token,
+            "expires_at": ends,
+        }
 
 
 class ObjectStore:
@@ -191,6 +223,19 @@ class ObjectStore:
 
         return await self._retrying(attempt)
 
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        async def attempt() -> bytes:
+            with _classified(key):
+                try:
+                    return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
+                except theirs.GenericError as error:
+                    if "non-partial response" not in str(error):
+                        raise
+            # A server may answer with the whole object; rclone does so where the range is all of it.
+            return (await self.get(key))[start : start + length]
+
+        return await self._retrying(attempt)
+
     async def delete(self, *keys: str) -> None:
         for begin in range(0, len(keys), BULK):
             some = keys[begin : begin + BULK]
@@ -237,6 +282,8 @@ def _classified(key: str) -> Iterator[None]:
 
 # What tells errors apart within obstore's GenericError is their text alone: S3's codes, and the system's error numbers.
 _DENIALS = (theirs.PermissionDeniedError, theirs.UnauthenticatedError)
+# Of the keys' own source: a metadata service that does not answer now.
+_ASKED_IN_VAIN = (MetadataUnavailable.__name__,)
 _DENIED = (
     "ExpiredToken",
     "InvalidToken",
@@ -264,6 +311,8 @@ def _classify(key: str, error: Exception) -> StoreError:
             known = StoreError(what, next_step="create the bucket, or correct the store's URL")
         case FileNotFoundError():
             known = NotFound(f"{key}: there is no such object")
+        case theirs.UnauthenticatedError() if _has(error, _ASKED_IN_VAIN):
+            known = StoreUnavailable(what)
         case theirs.AlreadyExistsError():
             known = AlreadyExists(f"{key}: exists already")
         case _ if isinstance(error, _DENIALS) or _has(error, _DENIED):

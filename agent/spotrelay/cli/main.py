@@ -14,13 +14,19 @@ import spotrelay
 from spotrelay.cli.deploy import deploy
 from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
+from spotrelay.cli.init import init
 from spotrelay.cli.logs import logs
 from spotrelay.cli.ls import ls
 from spotrelay.cli.pull import pull
 from spotrelay.cli.receipt import receipt
 from spotrelay.cli.rehearse import rehearse
+from spotrelay.cli.resume import resume
+from spotrelay.cli.rm import rm
+from spotrelay.cli.run import run as run_command
 from spotrelay.cli.snapshots import snapshots
 from spotrelay.cli.status import status
+from spotrelay.cli.stop import stop
+from spotrelay.cli.ui import ui
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.leave import leave
 
@@ -33,16 +39,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(rehearse)
-app.command()(deploy)
-app.command()(destroy)
-app.command()(doctor)
-app.command()(ls)
-app.command()(status)
-app.command()(logs)
-app.command()(snapshots)
-app.command()(pull)
-app.command()(receipt)
+BEGIN, WATCH, STEER, ACCOUNT = "Begin", "Watch", "Steer", "The account"
+app.command(rich_help_panel=BEGIN)(rehearse)
+app.command(rich_help_panel=BEGIN)(init)
+app.command("run", rich_help_panel=BEGIN)(run_command)
+for watching in (ls, status, logs, snapshots, pull, receipt, ui):
+    app.command(rich_help_panel=WATCH)(watching)
+for steering in (stop, resume, rm):
+    app.command(rich_help_panel=STEER)(steering)
+for keeping in (deploy, destroy, doctor):
+    app.command(rich_help_panel=ACCOUNT)(keeping)
 
 
 def _version(wanted: bool) -> None:

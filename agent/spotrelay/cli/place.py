@@ -68,16 +68,12 @@ class Where:
     @asynccontextmanager
     async def open_queue(self) -> AsyncIterator[SqsQueue]:
         """Raises UsageError."""
+        from spotrelay.aws.credentials import Chain  # noqa: PLC0415
         from spotrelay.aws.queue import SqsQueue  # noqa: PLC0415
 
         if self.queue is None:
             raise UsageError("a store is given, and no queue", next_step="say --queue as well, or neither")
-        queue = SqsQueue(self.queue, region=self.region or "")
-        await queue.open()
-        try:
-            yield queue
-        finally:
-            await queue.close()
+        yield SqsQueue(self.queue, region=self.region or "", credentials=Chain())
 
 
 @dataclass(frozen=True, slots=True)

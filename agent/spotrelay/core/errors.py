@@ -36,7 +36,11 @@
         ├── NoSuchRun              70   there is none of that name
         ├── AmbiguousRun           71   several begin with that
         ├── RunExists              72   there is one of that name already
-        └── RunNotOver             73   it must end first
+        ├── RunNotOver             73   it must end first
+        ├── RunFailed              74   it was followed to its end: its command failed
+        ├── RunStopped             75   it was followed to its end: a person stopped it
+        ├── RunAtLimit             76   it reached one of its limits, or has reached it already
+        └── NotInterruptible       77   there is no spot instance to interrupt, or no way to interrupt it
 
 Verdicts of `spotrelay rehearse` have exit codes too (`cli/verdict.py`, 40 and up); a test holds all of them unique
 and listed in the README.
@@ -211,3 +215,19 @@ class RunExists(RunError):
 
 class RunNotOver(RunError):
     exit_code = 73
+
+
+class RunFailed(RunError):
+    exit_code = 74
+
+
+class RunStopped(RunError):
+    exit_code = 75
+
+
+class RunAtLimit(RunError):
+    exit_code = 76
+
+
+class NotInterruptible(RunError):
+    exit_code = 77

@@ -73,6 +73,11 @@ class Stopped(Event):
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Halted(Stopped):
+    """As that, and at once: nobody waits for the command's own checkpoint. What is on the disk is saved."""
+
+
 # --- from the way in
 
 
@@ -186,7 +191,7 @@ class NobodyCame(Event):
 
 
 KINDS: tuple[type[Event], ...] = (
-    *(Notice, Rebalance, Withdrawn, Fenced, Stopped),
+    *(Notice, Rebalance, Withdrawn, Fenced, Stopped, Halted),
     *(Booted, Assigned, TurnedAway, Claimed, PredecessorGone, Restored, Spawned),
     *(Succeeded, Drained, Failed, GaveUp),
     *(Saved, SaveMissed, HandedOver, Recorded, RecordMissed, Published),

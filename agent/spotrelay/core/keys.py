@@ -1,6 +1,7 @@
 """Names of objects in the store, and nowhere else.
 
-    runs/<run>/run.json                       the spec, create-only
+    runs/<run>/run.json                       the spec, create-only; only a resume by a person replaces it
+    runs/<run>/begun.json                     create-only: who is at beginning it; gone once the bell has rung
     runs/<run>/attempts/<n>/claim.json        create-only: which instance owns attempt n
     runs/<run>/attempts/<n>/base.json         create-only: the snapshot attempt n began from; fixed after the claim
     runs/<run>/attempts/<n>/status.json       heartbeat, replaced
@@ -8,7 +9,8 @@
     runs/<run>/attempts/<n>/log/<k>           the command's output, in segments
     runs/<run>/snapshots/<n>-<k>.json.zst     manifest, create-only; attempt 0 is the laptop's first snapshot
     runs/<run>/packs/<hash>                   content, named by its hash
-    runs/<run>/outcome.json                   create-only
+    runs/<run>/outcome.json                   create-only; a resume by a person takes it away
+    runs/<run>/outcomes/<n>-<ms>              those that it took away: after attempt n, at that time
     runs/<run>/attempts/<n>/death.json        create-only: EC2 says that the machine of attempt n is dead
     runs/<run>/attempts/<n>/ledger.json       create-only: what the run has used up through attempt n
     runs/<run>/hunt.json                      why the run waits for a machine, replaced
@@ -90,8 +92,21 @@ def spec(name: str) -> str:
     return f"runs/{name}/run.json"
 
 
+def begun(name: str) -> str:
+    return f"runs/{name}/begun.json"
+
+
 def outcome(name: str) -> str:
     return f"runs/{name}/outcome.json"
+
+
+def past_outcomes(name: str) -> str:
+    return f"runs/{name}/outcomes/"
+
+
+def past_outcome(name: str, attempt: int, at: float) -> str:
+    """`at`: unix seconds. A run that ends twice after the same attempt does so at two times."""
+    return f"{past_outcomes(name)}{attempt:05d}-{round(at * 1000):015d}"
 
 
 def cancel(name: str) -> str:
@@ -170,9 +185,9 @@ def pack(name: str, digest: str) -> str:
     return f"{packs(name)}{digest}"
 
 
-def launches(name: str, attempt: int) -> str:
-    """The prefix of the seats and answers of one hunt."""
-    return f"launches/{name}/{attempt:05d}-"
+def launches(name: str, attempt: int | None = None) -> str:
+    """The prefix of the seats and answers of all hunts, or of one."""
+    return f"launches/{name}/" + ("" if attempt is None else f"{attempt:05d}-")
 
 
 def seat(member: Member) -> str:

@@ -125,6 +125,7 @@ TABLE: dict[Phase, dict[type[Event], Row]] = {
         ev.Notice: _PASS_ON,
         ev.Fenced: _ABANDON,
         ev.Stopped: _STOP_BEFORE_START,
+        ev.Halted: _STOP_BEFORE_START,
         ev.TurnedAway: _LEAVE,
     },
     P.RESTORING: {
@@ -134,6 +135,7 @@ TABLE: dict[Phase, dict[type[Event], Row]] = {
         ev.Notice: _PASS_ON,
         ev.Fenced: _ABANDON,
         ev.Stopped: _STOP_BEFORE_START,
+        ev.Halted: _STOP_BEFORE_START,
     },
     P.STARTING: {
         ev.Spawned: Row(P.RUNNING, (E.BEGIN_SAVING,)),
@@ -147,6 +149,7 @@ TABLE: dict[Phase, dict[type[Event], Row]] = {
         ev.Failed: _LAST_SAVE_ERROR,
         ev.GaveUp: _FAILURE,
         ev.Stopped: Row(P.STOPPING, (E.DRAIN,), Result.STOPPED),
+        ev.Halted: Row(P.STOPPING, (E.KILL,), Result.STOPPED),
         ev.Fenced: Row(P.LEAVING, (E.ABANDON, E.KILL, E.LEAVE)),
     },
     P.DRAINING: {
@@ -165,6 +168,7 @@ TABLE: dict[Phase, dict[type[Event], Row]] = {
         ev.Failed: Row(P.CONCLUDING, (E.SAVE,)),
         ev.GaveUp: Row(P.CONCLUDING, (E.SAVE,)),
         ev.GraceOver: Row(P.STOPPING, (E.KILL,)),
+        ev.Halted: Row(P.STOPPING, (E.KILL,)),  # whoever was patient at first
         ev.Notice: Row(P.STOPPING, (E.REPLAN,)),
         ev.DeadlinePassed: Row(P.STAYING, (E.KILL, E.STAY)),
         ev.Fenced: Row(P.LEAVING, (E.ABANDON, E.KILL, E.LEAVE)),
@@ -213,14 +217,14 @@ TABLE: dict[Phase, dict[type[Event], Row]] = {
 }
 
 DEFERRED: dict[Phase, frozenset[type[Event]]] = {
-    P.CLAIMING: frozenset({ev.Notice, ev.Stopped, ev.Fenced}),
-    P.STARTING: frozenset({ev.Notice, ev.Rebalance, ev.Stopped, ev.Fenced, ev.DeadlinePassed}),
+    P.CLAIMING: frozenset({ev.Notice, ev.Stopped, ev.Halted, ev.Fenced}),
+    P.STARTING: frozenset({ev.Notice, ev.Rebalance, ev.Stopped, ev.Halted, ev.Fenced, ev.DeadlinePassed}),
 }
 
 # Reported by work that an ABANDON was too late to stop, or by the command after its deadline.
 _LATE = frozenset({ev.GraceOver, ev.Drained, ev.Succeeded, ev.Failed, ev.GaveUp, ev.PredecessorGone, ev.Restored})
 _NEWS = frozenset({ev.Rebalance, ev.Withdrawn})
-_ENDING = _NEWS | _LATE | {ev.Stopped}
+_ENDING = _NEWS | _LATE | {ev.Stopped, ev.Halted}
 IGNORED: dict[Phase, frozenset[type[Event]]] = {
     P.ARRIVING: _NEWS,
     P.CLAIMING: _NEWS,
@@ -228,7 +232,7 @@ IGNORED: dict[Phase, frozenset[type[Event]]] = {
     P.RESTORING: _NEWS,
     P.STARTING: frozenset({ev.Withdrawn}),
     P.RUNNING: frozenset({ev.Withdrawn}),
-    P.DRAINING: _NEWS | {ev.Stopped},
+    P.DRAINING: _NEWS | {ev.Stopped, ev.Halted},
     P.STOPPING: _NEWS | {ev.Stopped},
     P.SAVING: _ENDING,
     P.HANDING_OVER: _ENDING | {ev.Saved, ev.SaveMissed},

@@ -39,6 +39,17 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """Somebody is at beginning a run of this name: the name is theirs. `by`: a person, on which computer; `directory`:
+    there. `wanted`: a digest of the spec, so that the same command goes on, and another one takes another name."""
+
+    by: str
+    directory: str
+    wanted: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The instance that owns an attempt. `token` is fresh for every boot of an agent and makes the object unique."""
 
@@ -148,11 +159,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Why a run shall end: a person said so (stopped), or a limit is reached (limit) and `message` says which."""
+    """Why a run shall end: a person said so (stopped), or a limit is reached (limit) and `message` says which. `now`:
+    without waiting for the command's checkpoint. An older agent does not know that word, and waits."""
 
     result: str = "stopped"
     message: str = ""
     at: float = 0.0
+    now: bool = False
 
     def __post_init__(self) -> None:
         if self.result not in ("stopped", "limit"):

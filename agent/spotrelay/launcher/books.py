@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from spotrelay.core import keys, records, spec
-from spotrelay.launcher import limits
+from spotrelay.core import keys, limits, records, spec
 from spotrelay.launcher.ledger import PRICES_WITHIN_S, Ledgers
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.standing import Records, Standing

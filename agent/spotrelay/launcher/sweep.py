@@ -260,10 +260,13 @@ class Sweep:
     def _limit(self, view: View, until: float) -> None:
         """A run at work learns from the cancel object that it is over; one that waits, when it is asked for."""
         if self._limits is not None:
-            self._portions("limits", self._hold).of(view.at_work(), until=until)
+            self._portions("limits", self._hold).of(view.at_work().values(), until=until)
 
-    def _hold(self, run: str) -> None:
-        spec = self._witness.spec(run)
+    def _hold(self, found: Found) -> None:
+        assignment = found.evidence.assignment
+        assert assignment is not None
+        run = assignment.run
+        spec = self._witness.spec(run, assignment.attempt)
         if spec is None or not (spec.limits.hours or spec.limits.dollars):
             return  # nothing that grows while it works; the other limits are for the next attempt
         over = self._limits.over(run) if self._limits is not None else None

@@ -1,7 +1,8 @@
 """What the store says of our instances and runs, read as sparingly as it can be.
 
-What is create-only never changes once it is there: assignments, claims, hand-overs, specs and fleets are remembered
-from sweep to sweep as long as the execution environment is warm. That they are *not* there is never remembered. So an
+What is create-only never changes once it is there: assignments, claims, hand-overs and fleets are remembered from sweep
+to sweep as long as the execution environment is warm. So is a spec, for the attempt that it was read for: a person who
+resumes a run may change it, and then there is a new attempt. That they are *not* there is never remembered. So an
 instance that works costs a sweep one small read, its heartbeat.
 
 A person may remove a whole run and begin another of its name. So nothing is destroyed on the word of memory: before an
@@ -28,8 +29,8 @@ class Witness:
 
     def __init__(self, objects: Objects, now: Callable[[], float]) -> None:
         self._objects, self._now = objects, now
-        self._known: dict[str, Any] = {}
-        self._asked: set[str] = set()
+        self._known: dict[tuple[str, int], Any] = {}
+        self._asked: set[tuple[str, int]] = set()
 
     def evidence(self, instance: Instance) -> Evidence:
         assignment = self._once(records.Assignment, keys.assignment(instance.id))
@@ -42,7 +43,9 @@ class Witness:
         found = Evidence(instance, assignment, claim, self.status(run, attempt))
         if abs(self._now() - found.heard_at) < DONE_S:
             return found
-        return Evidence(instance, assignment, claim, found.status, over=self._over(run, attempt), kept=self._kept(run))
+        return Evidence(
+            instance, assignment, claim, found.status, over=self._over(run, attempt), kept=self._kept(run, attempt)
+        )
 
     def newest_claimed(self, run: str) -> int | None:
         """The newest attempt that somebody owns, or owned."""
@@ -66,10 +69,10 @@ class Witness:
         """Anew each time: on its word a run's mark is taken away."""
         return self._anew(records.Outcome, keys.outcome(run))
 
-    def spec(self, run: str) -> spec.Spec | None:
-        """Raises SpecError too."""
+    def spec(self, run: str, attempt: int = 0) -> spec.Spec | None:
+        """As attempt `attempt` has it. Raises SpecError too."""
         key = keys.spec(run)
-        return self._remembered(key, lambda data: spec.from_json(data, source=key))
+        return self._remembered(key, lambda data: spec.from_json(data, source=key), attempt)
 
     def forget_others(self) -> None:
         """What nobody asked for since the last time is of instances and runs that are over."""
@@ -83,9 +86,9 @@ class Witness:
             or self.claim(run, attempt + 1) is not None
         )
 
-    def _kept(self, run: str) -> bool:
+    def _kept(self, run: str, attempt: int) -> bool:
         """One whose spec is gone is kept by nobody."""
-        found = self.spec(run)
+        found = self.spec(run, attempt)
         return found is not None and found.instance.keep_alive
 
     def _fleet(self, instance: Instance) -> records.Fleet | None:
@@ -102,12 +105,13 @@ class Witness:
     def _once(self, cls: type[R], key: str) -> R | None:
         return self._remembered(key, lambda data: records.decode(cls, data, key=key))
 
-    def _remembered(self, key: str, decode: Callable[[bytes], R]) -> R | None:
-        self._asked.add(key)
-        if key not in self._known:
+    def _remembered(self, key: str, decode: Callable[[bytes], R], attempt: int = 0) -> R | None:
+        known = (key, attempt)
+        self._asked.add(known)
+        if known not in self._known:
             data = self._objects.get(key)
             if data is None:
                 return None
-            self._known[key] = decode(data)
-        found: R = self._known[key]
+            self._known[known] = decode(data)
+        found: R = self._known[known]
         return found

@@ -24,8 +24,8 @@ from spotrelay.core.manifest import Directory, Entry, Extent, Fifo, File, HardLi
 from spotrelay.person.landing import NOTE, Landing
 from spotrelay.ports import BrowsableStore
 from spotrelay.snapshot import pack, stored_manifest
-from spotrelay.snapshot.line import Line
 from spotrelay.snapshot.threads import Threads
+from spotrelay.snapshot.turns import Turns
 
 # In flight, each of them raw and compressed in memory: 200 MB.
 MOST = 6
@@ -109,7 +109,7 @@ class _Pulling:
     ) -> None:
         self._store, self._run, self._what, self._landing, self._tell = store, run, what, landing, tell
         self._threads = threads
-        self._line = Line(MOST)
+        self._turns = Turns(MOST)
         self._missing: dict[bytes, tuple[File, int]] = {}  # and how many of its extents
         self._places: dict[str, list[tuple[bytes, Extent]]] = {}
         self.fetched = self.received = self._total = 0
@@ -119,7 +119,7 @@ class _Pulling:
         self._total = sum(self._what.packs[digest].stored for digest in self._places)
         async with asyncio.TaskGroup() as tasks:
             for digest in self._places:
-                await self._line.take_turn()
+                await self._turns.take()
                 tasks.create_task(self._place(self._what.packs[digest]))
         await self._threads.run(self._conclude)
 
@@ -147,11 +147,11 @@ class _Pulling:
         try:
             began = time.monotonic()
             raw = await self._fetch(what)
-            self._line.moved(what.stored, time.monotonic() - began)
+            self._turns.moved(what.stored, time.monotonic() - began)
             await self._threads.run(self._write, what, raw)
             await self._threads.run(self._finish, self._done_with(what))
         finally:
-            self._line.end_turn()
+            self._turns.end()
         self.received += what.stored
         self._tell(self.received, self._total)
 

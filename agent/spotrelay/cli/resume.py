@@ -1,0 +1,101 @@
+"""`spotrelay resume`: the options, which are those of `spotrelay run` as far as they may change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spotrelay.cli.account import STACK, AsJson
+from spotrelay.cli.naming import RunName
+from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spotrelay.core import records
+    from spotrelay.person.resume import Resumed
+
+
+def resume(
+    run: RunName,
+    command: Annotated[
+        list[str] | None, typer.Argument(help="Another command, after --.", metavar="COMMAND", show_default=False)
+    ] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, beside those it has. Repeatable.")] = None,
+    instance_type: Annotated[list[str] | None, typer.Option(help="In place of those it had. Repeatable.")] = None,
+    use_spot: Annotated[
+        bool | None, typer.Option("--use-spot/--on-demand", help="Default: as before.", show_default=False)
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(metavar="DOLLARS", help="At most, for the whole run.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of run.toml: limits.hours=48. Repeatable."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Stay, and show what it says, until it is over.")] = False,
+    as_json: AsJson = False,
+    store: StoreUrl = None,
+    queue: QueueUrl = None,
+    stack_name: Stack = STACK,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Let a run that was stopped, or failed, go on where it was.
+
+    It stays the same run: its next attempt begins from its newest snapshot.
+    What is not said stays as it was; limits count from the run's beginning.
+
+    Example: spotrelay resume resnet-7 --instance-type g6.2xlarge
+    """
+    from rich.console import Console  # noqa: PLC0415 - half a second of imports, which are not for --help
+
+    from spotrelay.cli.following import judge, until_over  # noqa: PLC0415
+    from spotrelay.person import runs, wishes  # noqa: PLC0415
+    from spotrelay.person.resume import resume as take_up  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    given = {
+        "run.command": command or None,
+        "run.env": wishes.pairs(env or [], "--env"),
+        "instance.types": instance_type or None,
+        "instance.market": None if use_spot is None else "spot" if use_spot else "on-demand",
+        "limits.dollars": max_cost,
+    }
+    place = Place(store, queue, stack_name, region, profile)
+    where = place.find()
+    opened = where.open_store()
+
+    async def work() -> tuple[Resumed, records.Outcome | None]:
+        name = await runs.find(opened, run)
+        async with where.open_queue() as bell:
+            resumed = await take_up(opened, bell, name, given=given, settings=settings or [], at=time.time())
+        _say(resumed, console)
+        outcome = await until_over(opened, name, console, options=place.options) if follow else None
+        return resumed, outcome
+
+    resumed, outcome = asyncio.run(work())
+    name = resumed.spec.run.name
+    if as_json:
+        document = {
+            "run": name,
+            "attempt": resumed.attempt,
+            "snapshot": str(resumed.snapshot) if resumed.snapshot is not None else None,
+            "was": resumed.was.result if resumed.was is not None else None,
+            "outcome": outcome.result if outcome is not None else None,
+        }
+        print(json.dumps(document, indent=2))
+    if outcome is not None:
+        judge(name, outcome, place.options)
+
+
+def _say(resumed: Resumed, console: Console) -> None:
+    was = f"it was {resumed.was.result}; " if resumed.was is not None else ""
+    begins = f"from snapshot {resumed.snapshot}" if resumed.snapshot is not None else "with an empty directory"
+    said = f"{resumed.spec.run.name} goes on: {was}attempt {resumed.attempt} begins {begins}."
+    console.print(said, markup=False, soft_wrap=True)

@@ -1,0 +1,107 @@
+"""Follow a run: what becomes of it and what its command says, as they come, until it is over.
+
+A look is a `glance` and the newest segments of the newest attempt's log: seven requests a second, and each segment
+once. Looking changes nothing, so leaving changes nothing either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+from spotrelay.core import keys, records
+from spotrelay.core.errors import NotFound, StoreUnavailable
+from spotrelay.person.glance import Glance, State, glance
+from spotrelay.ports import BrowsableStore
+
+LOOK_S = 1.0
+# A store that is away for so long is told of; a moment is nobody's business.
+AWAY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Became:
+    """Something else is so. `seen`: all of it."""
+
+    state: State
+    seen: Glance
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The command's output, in order and whole."""
+
+    attempt: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The store does not answer. It is asked again, for ever."""
+
+    why: str
+
+
+News = Became | Said | Away
+
+
+async def follow(
+    store: BrowsableStore, run: str, *, every_s: float = LOOK_S, now: Callable[[], float] = time.time
+) -> AsyncGenerator[News, None]:
+    """Ends after the `Became` that has the outcome. Raises StoreDenied."""
+    known: tuple[object, ...] = ()
+    tail, answered = Tail(store, run), now()
+    while True:
+        try:
+            seen = await glance(store, run)
+            # First what was said, then what became of it: a reader sees the last words before the end.
+            for attempt in range(tail.attempt, seen.attempt + 1):
+                async for data in tail.read(attempt):
+                    yield Said(attempt, data)
+            answered = now()
+        except StoreUnavailable as error:
+            if now() - answered > AWAY_S:
+                answered = now()
+                yield Away(str(error))
+        else:
+            state = seen.state(now())
+            if (this := _what(state, seen)) != known:
+                known = this
+                yield Became(state, seen)
+            if state.over:
+                return
+        await asyncio.sleep(every_s)
+
+
+def _what(state: State, seen: Glance) -> tuple[object, ...]:
+    wait = seen.wait
+    phase = seen.status.phase if seen.status is not None and state is not State.WAITING else ""
+    return state, seen.attempt, phase, wait.why if wait is not None else "", seen.trouble
+
+
+class Tail:
+    """The log of a run's attempts, from where it was read last. `attempt`: the one that is being read."""
+
+    def __init__(self, store: BrowsableStore, run: str) -> None:
+        self.attempt = 1
+        self._store, self._run, self._segment = store, run, 0
+
+    async def read(self, attempt: int) -> AsyncGenerator[bytes, None]:
+        """What is new of it. Raises StoreUnavailable, StoreDenied."""
+        if attempt != self.attempt:
+            self.attempt, self._segment = attempt, 0
+        while True:
+            try:
+                data = await self._store.get(keys.log_segment(self._run, attempt, self._segment))
+            except NotFound:
+                return
+            self._segment += 1
+            yield data
+
+
+def said_of(outcome: records.Outcome) -> str:
+    """In a line."""
+    code = f" (exit code {outcome.exit_code})" if outcome.exit_code else ""
+    return f"{outcome.result}{code}{': ' + outcome.message if outcome.message else ''}"
