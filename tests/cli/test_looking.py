@@ -88,7 +88,8 @@ async def test_json_is_one_document_each(bucket: Path) -> None:
     receipt = documents[-1]
     first, second, _ = receipt["legs"]
     assert ("interrupted", "died") == (first["end"], second["end"])
-    assert 0 < first["saved_s"] < first["again_s"] < 60
+    assert 0 < first["saved_s"] < 30
+    assert 0 <= first["again_s"] < 60  # two machines, whose clocks are EC2's to the second
     assert 0 <= first["lost_s"] < 5
     assert second["lost_s"] <= second["lost_most_s"]
 
