@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spotrelay.cli.account import STACK
-from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
-from spotrelay.core import keys, records
-from spotrelay.core.errors import NotFound, RunOver, UsageError
+from spotrelay.cli.naming import by
+from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl, Where
+from spotrelay.core.errors import RunOver, UsageError
 
 if TYPE_CHECKING:
+    from spotrelay.core.messages import ResumeRequest
     from spotrelay.ports import BrowsableStore
     from spotrelay.ui.security import Gate
 
@@ -47,7 +48,7 @@ def ui(
     Example: spotrelay ui
     """
     where = Place(store, queue, stack_name, region, profile).find()
-    asyncio.run(serve(where.open_store(), bind(port), open_browser=open_browser))
+    asyncio.run(serve(where, bind(port), open_browser=open_browser))
 
 
 def bind(port: int | None) -> socket.socket:
@@ -58,7 +59,7 @@ def bind(port: int | None) -> socket.socket:
     raise UsageError(f"port {port} of 127.0.0.1 is taken", next_step="choose another, or leave --port out")
 
 
-async def serve(store: BrowsableStore, listening: socket.socket, *, open_browser: bool) -> None:
+async def serve(where: Where, listening: socket.socket, *, open_browser: bool) -> None:
     """Until SIGINT or SIGTERM: that is how it ends, so it is no error."""
     from aiohttp import web  # noqa: PLC0415
 
@@ -67,7 +68,8 @@ async def serve(store: BrowsableStore, listening: socket.socket, *, open_browser
 
     port = listening.getsockname()[1]
     gate = Gate(port)
-    runner = Site(store, ByHand(store), gate).runner()
+    store = where.open_store()
+    runner = Site(store, Asking(store, where), gate).runner()
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()
@@ -97,21 +99,28 @@ async def _told_to_end() -> None:
     await told.wait()
 
 
-class ByHand:
-    """What a person may ask for with the store alone."""
+class Asking:
+    """What the page's buttons do: `spotrelay stop` and `spotrelay resume`."""
 
-    resumes = False
-
-    def __init__(self, store: BrowsableStore) -> None:
-        self._store = store
+    def __init__(self, store: BrowsableStore, where: Where) -> None:
+        self._store, self._where = store, where
+        self.resumes = where.queue is not None
 
     async def stop(self, run: str) -> None:
-        """Raises RunOver, StoreError."""
-        with contextlib.suppress(NotFound):
-            await self._store.get(keys.outcome(run))
+        """Raises RunOver, StoreError; UsageError and QueueError where the launcher must be told and cannot be."""
+        from spotrelay.person.stop import stop  # noqa: PLC0415
+
+        said = await stop(self._store, self, run, by=by(), at=time.time())
+        if said.over:
             raise RunOver(f"{run} is over")
-        said = records.Cancel("stopped", "stopped by a person", time.time())
-        await self._store.put(keys.cancel(run), records.encode(said))
 
     async def resume(self, run: str) -> None:
-        raise UsageError(f"{run} cannot be resumed from here", next_step=f"spotrelay resume {run}")
+        """Raises as person.resume does."""
+        from spotrelay.person.resume import resume  # noqa: PLC0415
+
+        await resume(self._store, self, run, at=time.time())
+
+    async def post(self, request: ResumeRequest) -> None:
+        """The queue is opened for those who ring: a page that only looks needs none."""
+        async with self._where.open_queue() as queue:
+            await queue.post(request)
