@@ -15,6 +15,7 @@ from spotrelay.cli.deploy import deploy
 from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
 from spotrelay.cli.init import init
+from spotrelay.cli.interrupt import interrupt
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.cli.resume import resume
 from spotrelay.cli.rm import rm
@@ -41,6 +42,7 @@ app.command("run")(run_command)
 app.command()(stop)
 app.command()(resume)
 app.command()(rm)
+app.command()(interrupt)
 
 
 def _version(wanted: bool) -> None:
