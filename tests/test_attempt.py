@@ -542,6 +542,30 @@ async def test_work_that_a_snapshot_keeps_is_counted(tmp_path: Path) -> None:
     assert 0 <= early < 0.3 <= late == handover.kept_s
 
 
+async def test_what_a_person_asks_of_a_command_at_work_is_in_its_heartbeat(tmp_path: Path) -> None:
+    """Since when it runs, when the next save begins, its newest line; and at the hand-over, what it did in all and when
+    the notice came. Otherwise `status` cannot say what would be lost, nor a receipt what was."""
+    store = memory()
+    mine = made(tmp_path, store=store, command=["sh", "-c", "echo epoch 3; sleep 0.3"], save={"every_s": 60})
+    before = mine.status("starting")
+    assert (None, None, "") == (before.running_since, before.next_save_at, before.line)
+    began = time.time()
+    await mine.spawn()
+    mine.saver.start(60)
+    at_work = mine.status("running")
+    await mine.ended()
+    await mine.hand_over(errored=False, notice="spot terminate", noticed_at=time.monotonic() - 5)
+    handover, ended = await History(store, RUN).handover(1), mine.status("staying")
+
+    assert handover is not None
+    assert began - 0.1 <= (at_work.running_since or 0) <= time.time()
+    assert 25 < (at_work.next_save_at or 0) - began < 35
+    assert "epoch 3" == ended.line
+    assert 0.3 <= (handover.worked_s or 0) < 5
+    assert abs((handover.noticed_at or 0) - (time.time() - 5)) < 1
+    await mine.close()
+
+
 async def test_outcome_of_a_limit_also_says_how_the_command_took_it(tmp_path: Path) -> None:
     """The limit first: that is what ended the run. Otherwise a checkpoint that failed hides why there was one, or the
     limit hides that it failed."""

@@ -1,7 +1,7 @@
 """The house keeps its shape: every import points down, and whoever points up is told why not.
 
     cli | daemon  →  relay  →  abilities (snapshot, watch, child, …)  →  ports  →  core
-          person: what a laptop reads of a run and asks for, below cli
+          person: what a laptop reads of a run and asks for, below cli; ui: the same as a page
           aws fulfils ports; launcher stands on core alone; local knows core alone and is reached over the wire
 
 Read from the source, not from what is loaded: an import inside of a function counts like one at the top.
@@ -38,8 +38,9 @@ MAY_IMPORT = {
     # What AWS means by a refusal, and what CloudFormation calls a stack, is the same whoever asks.
     "doctor": {"core", "stack"},
     "person": {"core", "ports", "ability"},
+    "ui": {"core", "ports", "ability", "person"},
     "daemon": {"core", "ports", "ability", "relay", "aws"},
-    "cli": {"core", "ports", "ability", "relay", "aws", "daemon", "local", "stack", "doctor", "person"},
+    "cli": {"core", "ports", "ability", "relay", "aws", "daemon", "local", "stack", "doctor", "person", "ui"},
 }
 WHY_NOT_FROM = {
     "spotrelay": "whoever imports one module, the Lambda above all, must not pay for the others",
@@ -57,6 +58,7 @@ WHY_NOT_INTO = {
     "launcher": "the launcher runs elsewhere, without our wheels: the queue and the store are the way to it",
     "doctor": "an examination is for a person: what runs by itself finds out by doing",
     "person": "what a person reads and asks for is no part of what runs by itself",
+    "ui": "the page is one of several ways to look: nothing else may need it",
     "stack": "only a person makes and removes a stack: nothing that runs by itself has those permissions",
     "relay": "the relay uses the abilities; an ability that knew the relay could not be tested without it",
     "cli": "nothing stands on the command line: it is one of several ways in",

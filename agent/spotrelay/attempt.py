@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import signal
 from collections.abc import Callable, Mapping
@@ -399,7 +400,8 @@ class Attempt:
             self._log.warning("deadline.tight" if warning else "deadline.fits", warning=warning)
         self._warned = warning
 
-    async def hand_over(self, *, errored: bool, notice: str | None) -> Event:
+    async def hand_over(self, *, errored: bool, notice: str | None, noticed_at: float | None = None) -> Event:
+        """`noticed_at`: monotonic."""
         exited = self.end.status if self.end is not None else None
         handover = records.Handover(
             instance=self._identity.instance_id,
@@ -417,6 +419,8 @@ class Attempt:
             restored_bytes=self._restored.bytes if self._restored else 0,
             kept_s=self._kept_s,
             warning=self._warned,
+            noticed_at=self._on_the_wall(noticed_at),
+            worked_s=None if self._spawned_at is None else (self._ended_at or self._clock()) - self._spawned_at,
         )
         await self._written(keys.handover(self.run, self.number), records.encode(handover), HANDOVER_S)
         await self._ship_output()
@@ -471,7 +475,7 @@ class Attempt:
             instance=self._identity.instance_id,
             phase=phase,
             at=self._wall(),
-            gone_at=None if self.gone_at is None else self._wall() + self.gone_at - self._clock(),
+            gone_at=self._on_the_wall(self.gone_at),
             snapshot=str(self.newest) if self.newest else None,
             last_save_s=last.seconds if last else None,
             last_save_bytes=last.new_bytes if last else None,
@@ -482,7 +486,14 @@ class Attempt:
             upload_bytes_s=expected.rate,
             needed_s=expected.needed_s if expected.dirty is not None and expected.rate else None,
             warning=self._warned,
+            running_since=self._on_the_wall(self._spawned_at),
+            next_save_at=self._on_the_wall(self.saver.due),
+            line=self._output.line,
         )
+
+    def _on_the_wall(self, moment: float | None) -> float | None:
+        """Unix seconds of a monotonic moment, if there will be one."""
+        return None if moment is None or moment == math.inf else self._wall() + moment - self._clock()
 
     def out_of_hours(self) -> str | None:
         """As the outcome says it; None while there is time."""

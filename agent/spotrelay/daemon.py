@@ -18,10 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from spotrelay.footprint import stay_small  # isort: skip - before structlog: see there
+
 import structlog
 
 from spotrelay import host
 from spotrelay.attempt import Arrival, Attempt
+from spotrelay.aws.credentials import of_instance
 from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.aws.queue import SqsQueue
 from spotrelay.aws.store import open_store
@@ -82,11 +85,17 @@ class Arriving:
         identity = await self._metadata.identity(BOOT_PATIENCE_S)
         structlog.contextvars.bind_contextvars(instance=identity.instance_id)
         user_data = read_user_data(await self._user_data())
-        # The metadata service knows the region, but neither boto3 nor obstore asks it.
+        # The metadata service knows the region, but neither botocore nor obstore asks it.
         os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = identity.region
-        store = open_store(user_data.store)
-        queue = SqsQueue(user_data.queue, region=identity.region, endpoint=self._settings.endpoint)
-        await queue.open()
+        keys_of = of_instance(self._metadata, os.environ, wall=self._wall)
+        store = open_store(user_data.store, credentials=keys_of)
+        queue = SqsQueue(
+            user_data.queue,
+            region=identity.region,
+            credentials=keys_of,
+            endpoint=self._settings.endpoint,
+            wall=self._wall,
+        )
         if user_data.spec is not None:
             assignment = await self._begin(store, identity, user_data.spec)
         else:
@@ -181,13 +190,17 @@ async def serve(settings: Settings, manager: ServiceManager) -> Ending:
         loop = asyncio.get_running_loop()
         for caught in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(caught, stop)
-        alive = asyncio.create_task(manager.keep_alive(), name="watchdog")
+        beside = [
+            asyncio.create_task(manager.keep_alive(), name="watchdog"),
+            asyncio.create_task(stay_small(), name="footprint"),
+        ]
         # Not when the run has begun: a machine that waits for its assignment has booted, and is none that failed to.
         manager.ready()
         try:
             return await relay.run()
         finally:
-            alive.cancel()
+            for task in beside:
+                task.cancel()
 
 
 def main() -> NoReturn:

@@ -99,6 +99,15 @@ class BrowsableStore(Store, Protocol):
         """As `list`, with the bytes that each object has."""
         ...
 
+    async def times(self, prefix: str) -> dict[str, float]:
+        """As `list`, with when each object was written, in unix seconds of the store's own clock."""
+        ...
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """The object's bytes from `start` on, at most `length` of them: fewer where it ends. It has a byte at `start`.
+        Raises NotFound."""
+        ...
+
 
 class ResumeQueue(Protocol):
     """The doorbell of the launcher."""

@@ -72,6 +72,7 @@ class Relay:
         self._refusal: SpotrelayError | None = None
         self._heartbeat: Heartbeat | None = None
         self._notice: Notice | None = None
+        self._noticed_at: float | None = None  # the first of them
         self._system_stops = False
         self._plan: deadline.Plan | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -219,7 +220,8 @@ class Relay:
 
     async def _hand_over(self) -> None:
         notice = f"{self._notice.source} {self._notice.action}" if self._notice else None
-        self.events.put_nowait(await self._mine.hand_over(errored=self.state.errored, notice=notice))
+        handing = self._mine.hand_over(errored=self.state.errored, notice=notice, noticed_at=self._noticed_at)
+        self.events.put_nowait(await handing)
 
     def _stay(self) -> None:
         """An instance that EC2 takes in its first hour is free, one that ends itself is not: it waits to be taken."""
@@ -233,6 +235,7 @@ class Relay:
     def _note(self, notice: Notice) -> None:
         self._log.warning("notice.received", source=str(notice.source), action=str(notice.action))
         self._system_stops = self._system_stops or notice.source is Source.SYSTEM
+        self._noticed_at = self._clock() if self._noticed_at is None else self._noticed_at
         if self._notice is None or notice.deadline < self._notice.deadline:
             self._notice = notice
         if self._attempt is not None:

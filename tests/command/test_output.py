@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spotrelay.command.output import OutputShipper
+from spotrelay.command.output import LONGEST_LINE, OutputShipper, newest_line
 from spotrelay.core import keys
 from spotrelay.core.errors import StoreDenied, StoreUnavailable
 from spotrelay.ports import Store
@@ -234,3 +234,23 @@ async def test_shipping_goes_on_where_an_earlier_agent_was(path: Path) -> None:
     await shipper(store, path).finish(None)
 
     assert [b"one\n", b"two\n", b"three\n"] == await segments(store)
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"epoch 1\nepoch 2\n", "epoch 2"),
+        (b"epoch 1\nepo", "epo"),
+        (b"step 1\rstep 2\rstep 3", "step 3"),
+        (b"words\n\n  \n", "words"),
+        (b"\x1b[32mgreen\x1b[0m \x1b]0;title\x07\x1b[2K", "green"),
+        (b"\xff\xfe half", "\ufffd\ufffd half"),
+        (b"\x00\x07", ""),
+        (b"x" * 5000, "x" * LONGEST_LINE),
+        (b"", ""),
+    ],
+)
+def test_the_newest_line_is_fit_for_any_terminal(data: bytes, line: str) -> None:
+    """A person sees how far it is; what else the command wrote (colours, titles, bars, bytes) stays in its log.
+    Otherwise `ls` rings the bell and renames the window."""
+    assert line == newest_line(data)

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -186,6 +187,27 @@ class TestStore:
         assert {"a/empty": 0, "a/full": 5} == await store.sizes("a/")
         assert {"a/full": 5} == await store.sizes("a/f")
         assert {"a/empty": 0, "a/full": 5, "ab": 1} == await store.sizes("a")
+
+    async def test_times_are_when_it_was_written(self, store: BrowsableStore) -> None:
+        """A manifest has no time of its own: this is what a person reads. Otherwise one picks the wrong snapshot."""
+        began = time.time()
+        await store.put("a/b", b"")
+
+        (name, at), *more = (await store.times("a/")).items()
+
+        assert ("a/b", []) == (name, more)
+        assert began - 2 < at < time.time() + 2
+
+    async def test_a_range_is_its_bytes(self, store: BrowsableStore) -> None:
+        """From the start that was asked for, and no more than there are. Otherwise a window into a log shows another
+        part of it."""
+        await store.put("a/b", b"0123456789")
+
+        assert b"456" == await store.get_range("a/b", 4, 3)
+        assert b"89" == await store.get_range("a/b", 8, 100)
+        assert b"0123456789" == await store.get_range("a/b", 0, 10)
+        with pytest.raises(NotFound):
+            await store.get_range("a/c", 0, 10)
 
     async def test_delete_twice(self, store: Store) -> None:
         """What is gone is gone; a second time is no error."""

@@ -43,7 +43,8 @@ async def bucket(**objects: Any) -> Recording:
 @pytest.mark.parametrize(
     ("objects", "state"),
     [
-        ({}, State.WAITING),
+        ({}, State.UNREADABLE),
+        ({"spec": b"{}"}, State.WAITING),
         ({"hunt": hunt(1)}, State.WAITING),
         ({"hunt": hunt(1, person=True)}, State.STUCK),
         ({"claim": FRESH}, State.STARTING),

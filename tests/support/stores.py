@@ -13,7 +13,8 @@ from spotrelay.ports import BrowsableStore, Store
 
 RUN = "demo"
 FIRST, SECOND, THIRD = SnapshotId(1, 0), SnapshotId(1, 1), SnapshotId(2, 0)
-METHODS = ("get", "get_stream", "put", "put_stream", "create", "list", "folders", "sizes", "delete")
+METHODS = ("get", "get_stream", "get_range", "put", "put_stream", "create", "list", "folders", "sizes", "times")
+METHODS += ("delete",)
 WRITES = ("put", "put_stream", "create", "delete")
 
 

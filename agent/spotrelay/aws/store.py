@@ -15,19 +15,22 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore import exceptions as theirs
 from obstore.store import LocalStore, MemoryStore, S3Store
 
+from spotrelay.aws.credentials import Credentials
 from spotrelay.aws.download import Downloads
 from spotrelay.aws.retry import retrying
 from spotrelay.core.errors import (
     AlreadyExists,
+    MetadataUnavailable,
     NotFound,
     StoreDenied,
     StoreError,
@@ -36,6 +39,9 @@ from spotrelay.core.errors import (
     UsageError,
 )
 from spotrelay.ports import BrowsableStore
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 R = TypeVar("R")
 
@@ -53,17 +59,24 @@ BULK = 1000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def open_store(url: str, *, patience: float = PATIENCE_S) -> BrowsableStore:
-    """`patience`: seconds after which a call is not tried again. Raises UsageError.
+def open_store(
+    url: str,
+    *,
+    credentials: Credentials | None = None,
+    patience: float = PATIENCE_S,
+    stream_s: float = ATTEMPT_S,
+) -> BrowsableStore:
+    """`patience`: seconds after which a call is not tried again. `stream_s`: how long one attempt of `get_stream` may
+    take as long as something arrives. Raises UsageError.
 
-    S3 takes its credentials and region as boto3 does (environment, profile, instance role) and honours
-    AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to before
-    the first call.
+    S3 takes its credentials, if none are given, and its region as boto3 does (environment, profile, instance role) and
+    honours AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to
+    before the first call.
     """
     parts = urlsplit(url)
     match parts.scheme:
         case "s3" if parts.netloc:
-            return ObjectStore(_s3(parts.netloc, parts.path.strip("/")), patience)
+            return ObjectStore(_s3(parts.netloc, parts.path.strip("/"), credentials), patience, stream_s)
         case "file" if not parts.netloc and len(parts.path) > 1:
             return ObjectStore(_folder(Path(unquote(parts.path))), patience)
         case "memory":
@@ -83,13 +96,13 @@ def _folder(path: Path) -> LocalStore:
         raise UsageError(f"{path} cannot be a store: {error}", next_step="name a folder that can be made") from error
 
 
-def _s3(bucket: str, prefix: str) -> S3Store:
+def _s3(bucket: str, prefix: str, credentials: Credentials | None) -> S3Store:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    options["credential_provider"] = _credentials() if credentials is None else _Provider(credentials)
     return S3Store(
         bucket,
         prefix=prefix or None,
-        credential_provider=_credentials(),
         # A signature over a pack's bytes takes SHA-256 of them: 0.8 s of CPU for 1.5 GiB. They are named by their hash
         # as it is, and TLS sees to it that what is sent arrives.
         unsigned_payload=True,
@@ -114,12 +127,29 @@ def _credentials() -> Any:
     return Boto3CredentialProvider()
 
 
+class _Provider:
+    """Credentials, as obstore asks for them: it keeps them until five minutes before they end."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def __call__(self) -> dict[str, Any]:
+        keys = await self._credentials.keys()
+        ends = None if keys.ends is None else datetime.fromtimestamp(keys.ends, UTC)
+        return {
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token,
+            "expires_at": ends,
+        }
+
+
 class ObjectStore:
     """Fulfils ports.Store and ports.BrowsableStore over any of obstore's stores."""
 
-    def __init__(self, store: LocalStore | MemoryStore | S3Store, patience: float) -> None:
+    def __init__(self, store: LocalStore | MemoryStore | S3Store, patience: float, stream_s: float = ATTEMPT_S) -> None:
         self._store, self._patience = store, patience
-        self._downloads = Downloads(ATTEMPT_S)
+        self._downloads = Downloads(stream_s)
 
     async def get(self, key: str) -> bytes:
         async def attempt() -> bytes:
@@ -187,13 +217,32 @@ class ObjectStore:
         return list(await self.sizes(prefix))
 
     async def sizes(self, prefix: str) -> dict[str, int]:
+        return {meta["path"]: meta["size"] for meta in await self._listing(prefix)}
+
+    async def times(self, prefix: str) -> dict[str, float]:
+        return {meta["path"]: meta["last_modified"].timestamp() for meta in await self._listing(prefix)}
+
+    async def _listing(self, prefix: str) -> Sequence[ObjectMeta]:
         # obstore lists folders ("a/"), the port any beginning of a name ("a/b").
         folder = prefix.rpartition("/")[0]
 
-        async def attempt() -> dict[str, int]:
+        async def attempt() -> Sequence[ObjectMeta]:
             with _classified(prefix):
                 found = await obstore.list(self._store, folder or None, chunk_size=1000).collect_async()
-                return dict(sorted((meta["path"], meta["size"]) for meta in found if meta["path"].startswith(prefix)))
+                return sorted((each for each in found if each["path"].startswith(prefix)), key=itemgetter("path"))
+
+        return await self._retrying(attempt)
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        async def attempt() -> bytes:
+            with _classified(key):
+                try:
+                    return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
+                except theirs.GenericError as error:
+                    if "non-partial response" not in str(error):
+                        raise
+            # A server may answer with the whole object; rclone does so where the range is all of it.
+            return (await self.get(key))[start : start + length]
 
         return await self._retrying(attempt)
 
@@ -243,6 +292,8 @@ def _classified(key: str) -> Iterator[None]:
 
 # What tells errors apart within obstore's GenericError is their text alone: S3's codes, and the system's error numbers.
 _DENIALS = (theirs.PermissionDeniedError, theirs.UnauthenticatedError)
+# Of the keys' own source: a metadata service that does not answer now.
+_ASKED_IN_VAIN = (MetadataUnavailable.__name__,)
 _DENIED = (
     "ExpiredToken",
     "InvalidToken",
@@ -270,6 +321,8 @@ def _classify(key: str, error: Exception) -> StoreError:
             known = StoreError(what, next_step="create the bucket, or correct the store's URL")
         case FileNotFoundError():
             known = NotFound(f"{key}: there is no such object")
+        case theirs.UnauthenticatedError() if _has(error, _ASKED_IN_VAIN):
+            known = StoreUnavailable(what)
         case theirs.AlreadyExistsError():
             known = AlreadyExists(f"{key}: exists already")
         case _ if isinstance(error, _DENIALS) or _has(error, _DENIED):

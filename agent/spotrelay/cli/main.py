@@ -16,11 +16,18 @@ from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
 from spotrelay.cli.init import init
 from spotrelay.cli.interrupt import interrupt
+from spotrelay.cli.logs import logs
+from spotrelay.cli.ls import ls
+from spotrelay.cli.pull import pull
+from spotrelay.cli.receipt import receipt
 from spotrelay.cli.rehearse import rehearse
 from spotrelay.cli.resume import resume
 from spotrelay.cli.rm import rm
 from spotrelay.cli.run import run as run_command
+from spotrelay.cli.snapshots import snapshots
+from spotrelay.cli.status import status
 from spotrelay.cli.stop import stop
+from spotrelay.cli.ui import ui
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.leave import leave
 
@@ -33,16 +40,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(init)
-app.command()(rehearse)
-app.command()(deploy)
-app.command()(destroy)
-app.command()(doctor)
-app.command("run")(run_command)
-app.command()(stop)
-app.command()(resume)
-app.command()(rm)
-app.command()(interrupt)
+BEGIN, WATCH, STEER, ACCOUNT = "Begin", "Watch", "Steer", "The account"
+app.command(rich_help_panel=BEGIN)(rehearse)
+app.command(rich_help_panel=BEGIN)(init)
+app.command("run", rich_help_panel=BEGIN)(run_command)
+for watching in (ls, status, logs, snapshots, pull, receipt, ui):
+    app.command(rich_help_panel=WATCH)(watching)
+for steering in (stop, resume, interrupt, rm):
+    app.command(rich_help_panel=STEER)(steering)
+for keeping in (deploy, destroy, doctor):
+    app.command(rich_help_panel=ACCOUNT)(keeping)
 
 
 def _version(wanted: bool) -> None:
@@ -75,11 +82,20 @@ def run() -> int:
         if "--debug" in sys.argv:
             traceback.print_exc()
         else:
-            said = f"spotrelay: {error}"
-            Console(stderr=True).print(said, style="red", highlight=False, markup=False, soft_wrap=True)
+            _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as end:  # typer's way to end, always with a number
         return end.code if isinstance(end.code, int) else 0
+    except Exception as error:  # ours to mend: said in a line all the same, which a script and a person can read
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        _complain(f"{type(error).__name__}: {error} — this is a fault of spotrelay: see it with spotrelay --debug")
+        return SpotrelayError.exit_code
     return 0
+
+
+def _complain(what: str) -> None:
+    said = "".join(sign if sign.isprintable() or sign == "\n" else "\ufffd" for sign in f"spotrelay: {what}")
+    Console(stderr=True).print(said, style="red", highlight=False, markup=False, soft_wrap=True)

@@ -1,17 +1,20 @@
-"""A run, as a person names it: by its whole name or the beginning of one, and with the shell's help."""
+"""Who asks, and for which runs, where several may be named."""
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-import os
 import platform
 from typing import Annotated
 
 import typer
 
-# A person has pressed Tab, and waits.
-_COMPLETED_WITHIN_S = 3.0
+from spotrelay.cli.looking import RunName, completed
+
+__all__ = ["RunName", "RunNames", "by"]
+
+RunNames = Annotated[
+    list[str], typer.Argument(metavar="RUN", help="Names, or beginnings of them.", autocompletion=completed)
+]
 
 
 def by() -> str:
@@ -20,28 +23,3 @@ def by() -> str:
         return f"{getpass.getuser()}@{platform.node() or 'somewhere'}"
     except (OSError, KeyError):  # a container's number without a name
         return f"somebody@{platform.node() or 'somewhere'}"
-
-
-def _names(begun: str) -> list[str]:
-    """Of runs that begin so. Nothing, rather than an error in the middle of a line, where they cannot be had: only a
-    store that the environment names is asked, since a stack takes a second to find."""
-    url = os.environ.get("SPOTRELAY_STORE")
-    if not url:
-        return []
-    try:
-        from spotrelay.aws.store import open_store  # noqa: PLC0415 - completion of options needs none of it
-        from spotrelay.person import runs  # noqa: PLC0415
-
-        async def ask() -> list[str]:
-            async with asyncio.timeout(_COMPLETED_WITHIN_S):
-                return await runs.names(open_store(url, patience=_COMPLETED_WITHIN_S))
-
-        return [name for name in asyncio.run(ask()) if name.startswith(begun)]
-    except Exception:  # whatever it was, the person learns it from the command
-        return []
-
-
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Its name, or the beginning of it.", autocompletion=_names)]
-RunNames = Annotated[
-    list[str], typer.Argument(metavar="RUN", help="Names, or beginnings of them.", autocompletion=_names)
-]

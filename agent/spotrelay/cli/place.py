@@ -47,6 +47,8 @@ Profile = Annotated[
 ]
 # A person waits: what S3 does not answer within this is said.
 PATIENCE_S = 20.0
+# A pack of 16 MiB by a line of 1 Mbit/s, which four packs share. One on which nothing arrives any more ends at once.
+STREAM_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +63,17 @@ class Where:
         """Raises UsageError."""
         from spotrelay.aws.store import open_store  # noqa: PLC0415
 
-        return open_store(self.store, patience=PATIENCE_S)
+        return open_store(self.store, patience=PATIENCE_S, stream_s=STREAM_S)
 
     @asynccontextmanager
     async def open_queue(self) -> AsyncIterator[SqsQueue]:
         """Raises UsageError."""
+        from spotrelay.aws.credentials import Chain  # noqa: PLC0415
         from spotrelay.aws.queue import SqsQueue  # noqa: PLC0415
 
         if self.queue is None:
             raise UsageError("a store is given, and no queue", next_step="say --queue as well, or neither")
-        queue = SqsQueue(self.queue, region=self.region or "")
-        await queue.open()
-        try:
-            yield queue
-        finally:
-            await queue.close()
+        yield SqsQueue(self.queue, region=self.region or "", credentials=Chain())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
    ships no more.
 5. A store that is slow, full or gone stops only the shipping: the file waits (P6).
 6. The range in hand is noted in an attribute of the file, so an agent that was restarted goes on where it was.
+7. The newest line is kept: it is what a person sees of the command's progress without reading its log.
 
 A command may truncate its own output (`echo … > /dev/stderr` in a shell script does): then shipping goes on from the
 file's new beginning, and what was truncated unshipped is lost.
@@ -22,6 +23,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +40,9 @@ SEGMENT_BYTES = 8 << 20
 PERIOD_S = 5.0
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
 NOTE = "user.spotrelay.segment"
+# What a heartbeat carries of it.
+LONGEST_LINE = 200
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 
 log = structlog.get_logger()
 
@@ -73,6 +78,7 @@ class OutputShipper:
         self._segment = _noted(path)  # the next one
         self._overtaken = False
         self.shipped = 0  # bytes that this one brought into the store
+        self.line = ""  # the newest that says something
 
     async def run(self) -> None:
         """Ship until cancelled. Raises nothing."""
@@ -130,7 +136,18 @@ class OutputShipper:
             return
         self._segment = Segment(segment.number + 1, segment.end, segment.end)
         self.shipped += len(data)
+        self.line = newest_line(data) or self.line
         await asyncio.to_thread(_release, self._path, segment)
+
+
+def newest_line(data: bytes) -> str:
+    """Of what ends in `data`, as a person may read it anywhere. A bar that redraws itself does so by \\r."""
+    for line in reversed(re.split(rb"[\r\n]+", data[-4 * LONGEST_LINE :])):
+        said = _ESCAPES.sub("", line.decode(errors="replace"))
+        shown = "".join(sign for sign in said if sign.isprintable()).strip()
+        if shown:
+            return shown[:LONGEST_LINE]
+    return ""
 
 
 def _read(path: Path, segment: Segment, largest: int) -> tuple[Segment, bytes]:

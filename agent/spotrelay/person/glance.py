@@ -5,6 +5,7 @@ Requests, whatever the run's history:
     ended          1   its outcome
     not ended      6   outcome, names of its attempts (a request for a thousand), and then at once claim, status and
                        hand-over of the newest, and what it waits for
+    not begun      7   as that, and whether there is a run at all: a folder that has none is somebody else's
 
 A claim or status that is garbled leaves the rest readable: `trouble` names the object, and the state is what can be
 said without it.
@@ -76,6 +77,18 @@ class Glance:
         return max((each.at for each in told if each is not None), default=0.0)
 
     @property
+    def since(self) -> float:
+        """When what it does now began, in unix seconds: its end, its wait for a machine, its command; 0: unknown."""
+        if self.outcome is not None:
+            return self.outcome.at
+        if self.wait is not None:
+            return self.wait.since
+        if self.handover is not None:
+            return self.handover.at
+        running = self.status.running_since if self.status is not None else None
+        return running or (self.claim.at if self.claim is not None else 0.0)
+
+    @property
     def wait(self) -> records.Hunt | None:
         """What it waits for, where it waits for a machine."""
         return self.hunt if self.hunt is not None and self.hunt.attempt == self.attempt + 1 else None
@@ -108,7 +121,10 @@ async def glance(store: BrowsableStore, run: str) -> Glance:
         reading.record(records.Handover, keys.handover(run, attempt)),
         reading.record(records.Hunt, keys.hunt(run)),
     )
-    return Glance(run, attempt, None, claim, status, handover, hunt, reading.trouble)
+    trouble = reading.trouble
+    if not attempt and hunt is None and not await store.list(keys.spec(run)):
+        trouble = trouble or f"{keys.spec(run)} is missing"
+    return Glance(run, attempt, None, claim, status, handover, hunt, trouble)
 
 
 async def glances(store: BrowsableStore, runs: Iterable[str]) -> list[Glance]:

@@ -12,7 +12,7 @@ Died anywhere: `ls` shows a run that is over, nothing starts, and the same comma
 
 Only a run that is over is removed, and not while its machine still writes: it may publish for a while, and what it
 wrote after this would lie here as a run without a beginning. A machine's heart beats every 15 s; one that has been
-silent for a minute is gone. Not by force either: what a machine is at has to be stopped first.
+silent for a minute is gone. Not by force either: a machine that is at it is told to stop first.
 
 What is not the run's own stays: a few hundred bytes a machine below instances/ and fleets/.
 """

@@ -2,7 +2,7 @@
 
 Small files arrive as a list and share one pack. A large file is cut into slices, a pack each, read side by side; when
 all have been sent, its stamp says whether they belong together, and if not it is read again (slices that did not
-change are known by then). Memory: a buffer for each turn on the line, whatever the tree.
+change are known by then). Memory: a buffer for each turn, whatever the tree.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from spotrelay.core.manifest import Skipped
 from spotrelay.ports import Store
 from spotrelay.snapshot import read, scan
 from spotrelay.snapshot.descent import Descent
-from spotrelay.snapshot.index import Index, Stamp
-from spotrelay.snapshot.line import Line
+from spotrelay.snapshot.index import Begun, Index, Place, Stamp
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.pack import SLICE, SMALL, Buffer, Packed
 from spotrelay.snapshot.read import Piece
 from spotrelay.snapshot.survey import Wanted
 from spotrelay.snapshot.threads import Threads
-
-Place = tuple[int, int, int, int]  # offset in the file, the pack's number, offset in the pack, length
+from spotrelay.snapshot.turns import Turns
 
 
 @dataclass(slots=True)
@@ -63,20 +61,20 @@ class Contents:
         run: str,
         root: int,
         index: Index,
-        line: Line,
+        turns: Turns,
         threads: Threads,
         *,
         pace: Pace | None = None,
         tally: Tally,
         tell: Callable[[], None],
     ) -> None:
-        self._store, self._run, self._root, self._index, self._line = store, run, root, index, line
+        self._store, self._run, self._root, self._index, self._turns = store, run, root, index, turns
         self._threads, self._tally, self._tell, self._pace = threads, tally, tell, pace
         self._claimed: set[str] = set()
         self._buffers: list[Buffer] = []
 
     async def small(self, files: list[Wanted]) -> list[Outcome | Outgrown]:
-        """Within a turn on the line, which the caller has taken and this gives back."""
+        """Within a turn, which the caller has taken and this gives back."""
         try:
             await self._spend(sum(wanted.size for wanted in files))
             buffer = self._buffer()
@@ -85,7 +83,7 @@ class Contents:
                 await self._send(packed)
             self._buffers.append(buffer)
         finally:
-            self._line.end_turn()
+            self._turns.end()
         return outcomes
 
     async def large(self, wanted: Wanted) -> Outcome:
@@ -104,18 +102,27 @@ class Contents:
             return Outcome(b"")
         file, before, segments = opened
         try:
-            windows = iter(read.windows(segments, SLICE))
-            slices = []
+            windows, begun = read.windows(segments, SLICE), self._begun(wanted.path, scan.stamp(before))
             async with asyncio.TaskGroup() as tasks:
                 for window in windows:
-                    await self._line.take_turn()
-                    slices.append(tasks.create_task(self._slice(file, window)))
+                    if tuple(window) not in begun.places:
+                        await self._turns.take()
+                        tasks.create_task(self._slice(file, window, begun))
             after, attributes = os.fstat(file), scan.xattrs(file)
         finally:
             os.close(file)
-        return _outcome(wanted, before, after, attributes, [place for task in slices for place in task.result()])
+        del self._index.begun[wanted.path]
+        places = [place for window in windows for place in begun.places[tuple(window)]]
+        return _outcome(wanted, before, after, attributes, places)
 
-    async def _slice(self, file: int, window: list[tuple[int, int]]) -> list[Place]:
+    def _begun(self, path: bytes, stamp: Stamp) -> Begun:
+        """Where a save that was cut off had come to, if the file is as it was then."""
+        begun = self._index.begun.get(path)
+        if begun is None or begun.stamp != stamp:
+            begun = self._index.begun[path] = Begun(stamp)
+        return begun
+
+    async def _slice(self, file: int, window: list[tuple[int, int]], begun: Begun) -> None:
         try:
             await self._spend(sum(length for _, length in window))
             buffer = self._buffer()
@@ -123,9 +130,9 @@ class Contents:
             if packed is not None:
                 await self._send(packed)
             self._buffers.append(buffer)
+            begun.places[tuple(window)] = places
         finally:
-            self._line.end_turn()
-        return places
+            self._turns.end()
 
     def _buffer(self) -> Buffer:
         """Whoever fails does not give it back: the store may still be reading from it."""
@@ -147,7 +154,7 @@ class Contents:
         self._claimed.add(digest)
         began = time.monotonic()
         await self._store.put(keys.pack(self._run, digest), packed.stored)
-        self._line.moved(packed.pack.stored, time.monotonic() - began)
+        self._turns.moved(packed.pack.stored, time.monotonic() - began)
         self._index.packs[digest] = packed.pack
         self._tally.packs += 1
         self._tally.new_bytes += packed.pack.stored
@@ -178,7 +185,7 @@ class Contents:
     def _sealed(self, buffer: Buffer) -> tuple[Packed | None, int]:
         if not buffer.filled:
             return None, 0
-        packed = buffer.seal(self._line.pays)
+        packed = buffer.seal(self._turns.pays)
         return packed, self._index.number(packed.pack.hash)
 
 

@@ -7,6 +7,11 @@ A million files have to fit beside a command that wants the memory for itself. S
 `Block` has all of one directory's entries in four values, whose rows are ready to be written into the next manifest.
 About 200 bytes an entry (measured with a million: 205), and what is unchanged is compared a directory at a time.
 A `Draft` is a block in the making.
+
+A save that is cut off (a notice, a deadline, a store that fails) leaves what it had found in `left` and `begun`, and
+the next one takes it up, so that nothing is read twice. Believed is a row whose every pack the store has confirmed. Not
+one that was settled because its pack was on its way: two files hold the same bytes, the first is still being sent, the
+second relies on it, and then nobody sends any more.
 """
 
 from __future__ import annotations
@@ -31,6 +36,9 @@ class Stamp(NamedTuple):
     ctime: int
     inode: int
 
+
+# Offset in the file, the pack's number, offset in the pack, length.
+Place = tuple[int, int, int, int]
 
 # Equal to none: to be looked at again.
 NEVER = Stamp(-1, -1, -1, -1)
@@ -121,14 +129,24 @@ class Draft:
 
 
 @dataclass(slots=True)
+class Begun:
+    """A large file that was read in part while its stamp was `stamp`: the places of the windows that were sent."""
+
+    stamp: Stamp
+    places: dict[tuple[tuple[int, int], ...], list[Place]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Index:
-    """`blocks` by path, each directory before what it holds; `packs` that the store has; `numbers`: what packs are
-    called in rows, those that are on their way included."""
+    """`blocks` by path; `packs` that the store has; `numbers`: what packs are called in rows, those that are on their
+    way included. `left` and `begun` (by path): what a save was at when it was cut off."""
 
     blocks: dict[str, Block] = field(default_factory=dict)
     packs: dict[str, Pack] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     unused: Iterator[int] = field(default_factory=count)
+    left: dict[str, Block | Draft] = field(default_factory=dict)
+    begun: dict[bytes, Begun] = field(default_factory=dict)
 
     @classmethod
     def of_packs(cls, packs: Mapping[str, Pack]) -> Index:
@@ -139,6 +157,23 @@ class Index:
         """The pack's number, a new one if it has none. For several threads: both calls are one step each."""
         known = self.numbers.get(digest)
         return self.numbers.setdefault(digest, next(self.unused)) if known is None else known
+
+    def take_up(self) -> None:
+        """What was left counts from now on, as far as the store has it. For a worker thread: with a million files in
+        one directory, a second."""
+        sure = {self.numbers[digest] for digest in self.packs}
+        for path, found in self.left.items():
+            if isinstance(found, Draft) or not sure.issuperset(found.packs):
+                self.blocks[path] = _surely(path, found, self.blocks.get(path), sure)
+            else:
+                self.blocks[path] = found
+        self.left = {}
+        for begun in self.begun.values():
+            begun.places = {
+                window: places
+                for window, places in begun.places.items()
+                if sure.issuperset(number for _, number, _, _ in places)
+            }
 
     def succeeded_by(self, blocks: dict[str, Block]) -> Index:
         """The index after a save: packs that no row uses may go from the store at any time, so they are forgotten."""
@@ -154,6 +189,24 @@ class Index:
         for path, block in self.blocks.items():
             if not lost.isdisjoint(block.packs):
                 self.blocks[path] = _without(path, block, lost)
+
+
+def _surely(path: str, found: Block | Draft, before: Block | None, sure: set[int]) -> Block:
+    """The rows that the store has all packs for; in place of others those of `before`, which say what is to be kept if
+    the file cannot be read."""
+    if isinstance(found, Draft):
+        entries = list(zip(found.names, found.stamps, found.rows, strict=True))
+    else:
+        entries = list(found.entries())
+    old = {name: (stamp, row) for name, stamp, row in before.entries()} if before is not None else {}
+    draft = Draft(path, [name for name, _, _ in entries])
+    for slot, (name, new_stamp, new_row) in enumerate(entries):
+        for stamp, row in ((new_stamp, new_row), old.get(name, (NEVER, b""))):
+            if row and sure.issuperset(manifest.packs_of(row)):
+                draft.enter(slot, row, stamp, stamp.size if row.startswith(FILE) else -1)
+                break
+    draft.plain = False
+    return draft.close()
 
 
 def _without(path: str, block: Block, lost: set[int]) -> Block:

@@ -3,7 +3,7 @@
 A pack is named by the blake3 of its raw bytes and stored either as they are or, when that is smaller, as one zstd
 frame. Its length tells which: equal to the raw size, it is the raw bytes. So nothing needs to agree on the codec, and
 two agents with different zstd libraries that write the same pack do not harm each other. Whether it pays depends on
-the line as well (line.py).
+the line as well (turns.py).
 
 Figures are CPU seconds per GiB on one core of a Xeon at 2.8 GHz (bench of November 2026).
 """

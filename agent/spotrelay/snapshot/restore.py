@@ -3,7 +3,7 @@
 1. Clear what is there, except what is excluded.
 2. Lay out directories and FIFOs, and the files that come in several parts at their full size; everything is created by
    us (O_EXCL). Links come last of all: until then there is nothing to write through.
-3. Fill, as many packs at a time as the line takes. A slice that is stored as it is goes to its file as it arrives,
+3. Fill, as many packs at a time as there are turns. A slice that is stored as it is goes to its file as it arrives,
    hashed on the way: so each byte is read from memory once after the network wrote it there, out of the core's own
    cache. A pack of small files is checked first; then each file is made, filled and dressed in one go, which takes five
    system calls where laying it out before took eleven.
@@ -47,9 +47,9 @@ from spotrelay.snapshot import descent, pack, scan
 from spotrelay.snapshot.clear import clear
 from spotrelay.snapshot.descent import Descent
 from spotrelay.snapshot.exclude import Exclusions
-from spotrelay.snapshot.line import Line
 from spotrelay.snapshot.plan import EMPTY, Plan, Together
 from spotrelay.snapshot.threads import Threads
+from spotrelay.snapshot.turns import Turns
 
 # Only root may give a file away. Anybody else restores what becomes their own.
 PRIVILEGED = os.geteuid() == 0
@@ -68,11 +68,11 @@ class Restoring:
     """
 
     def __init__(
-        self, store: Store, run: str, root: int, plan: Plan, exclude: Exclusions, line: Line, threads: Threads
+        self, store: Store, run: str, root: int, plan: Plan, exclude: Exclusions, turns: Turns, threads: Threads
     ) -> None:
         self.skipped = plan.skipped
         self._store, self._run, self._root, self._plan, self._exclude = store, run, root, plan, exclude
-        self._line, self._threads = line, threads
+        self._turns, self._threads = turns, threads
         self._rooms: list[bytearray] = []  # used again, as the buffers in pack.py are
 
     async def rebuild(self, tell: Callable[[int], None]) -> None:
@@ -81,7 +81,7 @@ class Restoring:
         async with asyncio.TaskGroup() as tasks:
             for digest in dict.fromkeys([*self._plan.parts, *self._plan.whole]):
                 if digest != EMPTY:
-                    await self._line.take_turn()
+                    await self._turns.take()
                     tasks.create_task(self._place(self._plan.packs[digest], tell))
         await self._threads.run(self._finish)
 
@@ -95,9 +95,9 @@ class Restoring:
                 except PackCorrupt:
                     if attempt == FETCHES:
                         raise
-            self._line.moved(what.stored, time.monotonic() - began)
+            self._turns.moved(what.stored, time.monotonic() - began)
         finally:
-            self._line.end_turn()
+            self._turns.end()
         tell(written)
 
     async def _fetch(self, what: Pack) -> int:

@@ -2,9 +2,10 @@
 
 1. A thread walks the directory and holds it against the index (survey.py). What is unchanged is done at once.
 2. The rest is read and sent by `contents`: small files gathered until a pack is full, large ones by themselves. When
-   there is no turn on the line for one more pack, the walk waits.
+   there is no turn for one more pack, the walk waits.
 3. When every pack has arrived, one create-only object commits the snapshot. Whatever ends the save before (an error,
-   a deadline, a cancellation), what was sent is unreferenced, harms nobody, and need not be sent again.
+   a deadline, a cancellation), what was sent is unreferenced and harms nobody; what was read and sent is known to the
+   next save (index.py).
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from spotrelay.core.manifest import Header, Pack, Skipped
 from spotrelay.snapshot import stored_manifest
 from spotrelay.snapshot.contents import Contents, Outcome, Outgrown
 from spotrelay.snapshot.index import Block, Index
-from spotrelay.snapshot.line import Line
 from spotrelay.snapshot.pack import SLICE, SMALL
 from spotrelay.snapshot.survey import Directories, Survey, Wanted
 from spotrelay.snapshot.threads import Threads
+from spotrelay.snapshot.turns import Turns
 
 # Entries for one turn of the walk's thread: some 10 ms.
 BATCH = 4_000
@@ -37,9 +38,9 @@ OPEN_FILES = 3
 class Saving:
     """One save. Raises StoreError and OSError, in groups."""
 
-    def __init__(self, survey: Survey, index: Index, contents: Contents, line: Line, threads: Threads) -> None:
+    def __init__(self, survey: Survey, index: Index, contents: Contents, turns: Turns, threads: Threads) -> None:
         self.blocks: dict[str, Block] = {}
-        self._survey, self._index, self._contents, self._line, self._threads = survey, index, contents, line, threads
+        self._survey, self._index, self._contents, self._turns, self._threads = survey, index, contents, turns, threads
         self._gathered: list[Wanted] = []
         self._gathered_bytes = 0
         self._files_open = asyncio.Semaphore(OPEN_FILES)
@@ -103,7 +104,7 @@ class Saving:
     async def _flush(self, tasks: asyncio.TaskGroup) -> None:
         if self._gathered:
             files, self._gathered, self._gathered_bytes = self._gathered, [], 0
-            await self._line.take_turn()
+            await self._turns.take()
             tasks.create_task(self._small(files, tasks))
 
     async def _small(self, files: list[Wanted], tasks: asyncio.TaskGroup) -> None:

@@ -20,13 +20,13 @@ from spotrelay.snapshot import artifacts, pack, read, stored_manifest
 from spotrelay.snapshot.contents import Contents, Tally
 from spotrelay.snapshot.exclude import Exclusions, mounts_below
 from spotrelay.snapshot.index import Index
-from spotrelay.snapshot.line import Line
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.plan import Plan
 from spotrelay.snapshot.restore import Restoring
 from spotrelay.snapshot.save import Saving
 from spotrelay.snapshot.survey import Survey
 from spotrelay.snapshot.threads import Threads
+from spotrelay.snapshot.turns import Turns
 
 # Reading, hashing and compressing beside the loop. Twice two cores: a thread that waits for the disk leaves its core to
 # another. Not measured apart.
@@ -87,7 +87,7 @@ class Snapshots:
         """`memory_mib`: for packs on their way. Raises ValueError for an exclude pattern that matches nothing."""
         self._store, self._run, self._directory, self._patterns = store, run, directory, tuple(exclude)
         # Each may be in memory twice, raw and compressed.
-        self._line = Line(max(1, (memory_mib << 20) // (2 * pack.SLICE)))
+        self._turns = Turns(max(1, (memory_mib << 20) // (2 * pack.SLICE)))
         self._index = Index()
         Exclusions(self._patterns)
 
@@ -142,15 +142,20 @@ class Snapshots:
                 progress(Progress(tally.new_bytes, 0))
 
         began = time.monotonic()
-        index, line = self._index, self._line
+        index, turns = self._index, self._turns
         with self._root() as root, closing((survey := Survey(root, self._exclusions(), index)).directories()) as walk:
-            async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
-                contents = Contents(
-                    self._store, self._run, root, index, line, threads, pace=pace, tally=tally, tell=tell
-                )
-                saving = Saving(survey, index, contents, line, threads)
-                await saving.collect(walk)
-                data = await threads.run(saving.encode, Header(self._run, snapshot))
+            try:
+                async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
+                    await threads.run(index.take_up)
+                    contents = Contents(
+                        self._store, self._run, root, index, turns, threads, pace=pace, tally=tally, tell=tell
+                    )
+                    saving = Saving(survey, index, contents, turns, threads)
+                    await saving.collect(walk)
+                    data = await threads.run(saving.encode, Header(self._run, snapshot))
+            except BaseException:
+                index.left.update(survey.blocks)  # no thread works on them any more
+                raise
             # Before the commit: what was read and sent need not be again, whatever becomes of this snapshot.
             self._index = index.succeeded_by(saving.blocks)
             if deadline is not None and time.monotonic() >= deadline:
@@ -184,7 +189,7 @@ class Snapshots:
                 with self._root() as root:
                     _need_room(root, snapshot, plan)
                     self._index = Index()  # what it knew is about to be overwritten
-                    restoring = Restoring(self._store, self._run, root, plan, self._exclusions(), self._line, threads)
+                    restoring = Restoring(self._store, self._run, root, plan, self._exclusions(), self._turns, threads)
                     await restoring.rebuild(_counting(progress, plan))
         # A command that starts at once must leave other times than ours.
         await asyncio.sleep(read.TICK_S)

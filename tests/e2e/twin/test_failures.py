@@ -16,6 +16,14 @@ SMALL_DISK = {
     "etc/systemd/system/home-admin-job.mount": SMALL,
     "etc/systemd/system/spotrelay-agent.service.d/small.conf": f"[Unit]\nRequiresMountsFor={DIRECTORY}\n",
 }
+UNITS = "etc/systemd/system"
+NEVER = "[Unit]\nConditionPathExists=/there/is/none\n"
+# As a cloud-init whose data source does not answer.
+HANGS = (
+    "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n"
+    "[Service]\nType=oneshot\nTimeoutStartSec=infinity\nExecStart=/bin/sleep infinity\n"
+)
+WANTED = "[Unit]\nWants=hangs.service\n"
 
 
 async def ended(cloud: TwinStage, instance: str) -> str:
@@ -128,11 +136,19 @@ async def test_agent_that_cannot_start_at_all_ends_its_machine(cloud: TwinStage)
     assert "spotrelay-agent.service" in await ended(cloud, instance)
 
 
-async def test_agent_that_is_never_started_ends_its_machine(cloud: TwinStage) -> None:
-    """Masked, as by a person who forgot: the dead man's switch finds nobody at work. Otherwise that machine burns."""
+@pytest.mark.parametrize(
+    "why",
+    [
+        pytest.param({f"{UNITS}/spotrelay-agent.service.d/never.conf": NEVER}, id="masked"),
+        pytest.param({f"{UNITS}/hangs.service": HANGS, f"{UNITS}/sysinit.target.d/hangs.conf": WANTED}, id="hangs"),
+    ],
+)
+async def test_agent_that_is_never_started_ends_its_machine(why: dict[str, str], cloud: TwinStage) -> None:
+    """Masked, as by a person who forgot; or the boot does not get to it. The dead man's switch finds nobody at work.
+    Otherwise that machine burns."""
     cloud.making.files = {
-        "etc/systemd/system/spotrelay-agent.service.d/never.conf": "[Unit]\nConditionPathExists=/there/is/none\n",
-        "etc/systemd/system/spotrelay-dead-man.timer.d/soon.conf": "[Timer]\nOnBootSec=\nOnActiveSec=1\n",
+        f"{UNITS}/spotrelay-dead-man.timer.d/soon.conf": "[Timer]\nOnBootSec=\nOnActiveSec=1\n",
+        **why,
     }
     instance = cloud.boot(cloud.user_data())
 

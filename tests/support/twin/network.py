@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 GATEWAY, METADATA = "10.77.0.1", "169.254.169.254"
 LOCALHOST = "localhost"
+ROUTER = "02:00:0a:4d:00:01"
 _NEW_NETWORK = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -55,7 +56,9 @@ class Region:
         inside = ("-n", self.name)
         ip("netns", "add", self.name)
         ip(*inside, "link", "set", "lo", "up")
-        ip(*inside, "link", "add", "br0", "type", "bridge")
+        # By itself a bridge takes the lowest address of its ports, another one whenever an instance comes or goes; and
+        # those that know the old one are cut off until they ask again, for half a minute.
+        ip(*inside, "link", "add", "br0", "address", ROUTER, "type", "bridge")
         ip(*inside, "addr", "add", f"{GATEWAY}/24", "dev", "br0")
         ip(*inside, "addr", "add", f"{METADATA}/32", "dev", "br0")
         ip(*inside, "link", "set", "br0", "up")

@@ -1,4 +1,4 @@
-"""The line to the store: how many requests at a time, and what it would take to send something smaller.
+"""Turns on the line to the store: how many requests at a time, and what it would take to send something smaller.
 
 How many. On a machine beside the store 4 packs in flight fill the line, and more only cost memory and cache (1.14 s
 with 4, 1.2 s with 16). S3 takes 100 to 200 ms for the first byte, and a connection 5 Gbit/s at best: there each
@@ -16,8 +16,6 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from spotrelay.snapshot.pack import Probe
 
@@ -31,7 +29,7 @@ GUESS = 5e9 / 8
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Line:
+class Turns:
     def __init__(self, most: int) -> None:
         """`most`: requests in flight, whatever the line."""
         self._most = most
@@ -43,16 +41,8 @@ class Line:
         self._best = 0.0
         self._idle_rounds = 0
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Waits until one more may be in flight; first come, first served."""
-        await self.take_turn()
-        try:
-            yield
-        finally:
-            self.end_turn()
-
-    async def take_turn(self) -> None:
+    async def take(self) -> None:
+        """Waits until one more may be in flight; first come, first served. `end` gives it back."""
         while self._busy >= self._limit:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -64,7 +54,7 @@ class Line:
                 raise
         self._busy += 1
 
-    def end_turn(self) -> None:
+    def end(self) -> None:
         self._busy -= 1
         self._wake()
 

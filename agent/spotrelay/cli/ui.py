@@ -1,0 +1,117 @@
+"""`spotrelay ui`: serve the page on this computer's loopback until Ctrl-C, and show it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+import webbrowser
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spotrelay.cli.account import STACK
+from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
+from spotrelay.core import keys, records
+from spotrelay.core.errors import NotFound, RunOver, UsageError
+
+if TYPE_CHECKING:
+    from spotrelay.ports import BrowsableStore
+    from spotrelay.ui.security import Gate
+
+# One to remember, and to forward by ssh. Where it is taken, and none was asked for, any will do.
+PORT = 8477
+
+
+def ui(
+    port: Annotated[
+        int | None,
+        typer.Option(help=f"Default: {PORT}, or a free one.", min=1, max=65535, show_default=False),
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, if there is one.")] = True,
+    store: StoreUrl = None,
+    queue: QueueUrl = None,
+    stack_name: Stack = STACK,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Show the runs in a browser: timelines, logs, files, as they happen.
+
+    The page is served to this computer alone, until Ctrl-C. The address has a
+    token in it: whoever has it may see and stop your runs.
+
+    Example: spotrelay ui
+    """
+    where = Place(store, queue, stack_name, region, profile).find()
+    asyncio.run(serve(where.open_store(), bind(port), open_browser=open_browser))
+
+
+def bind(port: int | None) -> socket.socket:
+    """Raises UsageError."""
+    for number in (port,) if port is not None else (PORT, 0):
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", number))
+    raise UsageError(f"port {port} of 127.0.0.1 is taken", next_step="choose another, or leave --port out")
+
+
+async def serve(store: BrowsableStore, listening: socket.socket, *, open_browser: bool) -> None:
+    """Until SIGINT or SIGTERM: that is how it ends, so it is no error."""
+    from aiohttp import web  # noqa: PLC0415
+
+    from spotrelay.ui.security import Gate  # noqa: PLC0415
+    from spotrelay.ui.server import Site  # noqa: PLC0415
+
+    port = listening.getsockname()[1]
+    gate = Gate(port)
+    runner = Site(store, ByHand(store), gate).runner()
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening).start()
+        print(f"http://127.0.0.1:{port}/?token={gate.token}", flush=True)
+        if open_browser and _has_screen():
+            await asyncio.to_thread(_open, gate, port)
+        await _told_to_end()
+    finally:
+        await runner.cleanup()
+
+
+def _open(gate: Gate, port: int) -> None:
+    with contextlib.suppress(webbrowser.Error, OSError):
+        webbrowser.open(f"http://127.0.0.1:{port}/?token={gate.ticket()}")
+
+
+def _has_screen() -> bool:
+    """Otherwise a browser for the terminal would take it over."""
+    wanted = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in wanted)
+
+
+async def _told_to_end() -> None:
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+
+
+class ByHand:
+    """What a person may ask for with the store alone."""
+
+    resumes = False
+
+    def __init__(self, store: BrowsableStore) -> None:
+        self._store = store
+
+    async def stop(self, run: str) -> None:
+        """Raises RunOver, StoreError."""
+        with contextlib.suppress(NotFound):
+            await self._store.get(keys.outcome(run))
+            raise RunOver(f"{run} is over")
+        said = records.Cancel("stopped", "stopped by a person", time.time())
+        await self._store.put(keys.cancel(run), records.encode(said))
+
+    async def resume(self, run: str) -> None:
+        raise UsageError(f"{run} cannot be resumed from here", next_step=f"spotrelay resume {run}")

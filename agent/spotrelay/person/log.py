@@ -1,0 +1,223 @@
+"""What the command wrote, all attempts in their order, as it is or as it comes.
+
+1. An attempt's segments (command/output.py) are immutable and numbered without gaps: joined they are its output, and
+   the attempts' outputs joined are the run's. A number that is missing is said, never passed over in silence.
+2. Memory is bounded whatever the log: of segments that are listed, AHEAD_BYTES are under way at a time.
+3. The last N lines are found from the end, a segment at a time.
+4. To follow is to ask for the next segment until it is there: one small request each LOOK_S, which is what S3 takes
+   best. When there is none, it is asked whether a later attempt writes, or the run is over. A machine ships the rest of
+   its words right after its hand-over, and after the outcome; so an attempt is left when its successor has written
+   something, and the run SETTLE_S after its outcome was seen and nothing more has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from spotrelay.core import keys
+from spotrelay.core.errors import NotFound, StoreError
+from spotrelay.person.glance import attempts_among
+from spotrelay.ports import BrowsableStore
+
+# Four full segments: what a line of 1 Gbit/s brings in a quarter of a second. And no more than so many small ones.
+AHEAD_BYTES = 32 << 20
+AHEAD = 32
+# No writer of ours makes one so large (command/output.py); it would be held in memory.
+LARGEST = 64 << 20
+# The agent ships every 5 s; a person who follows waits 6 at the longest.
+LOOK_S = 1.0
+# Whether somebody else writes, or the run is over: two requests, every so many looks that found nothing.
+LOOKS = 3
+SETTLE_S = 5.0
+_SEGMENT = re.compile(r"\d{6,9}", re.ASCII)
+
+
+class Position(NamedTuple):
+    """A byte of the log. A segment that does not exist yet is the place where the log will go on."""
+
+    attempt: int
+    segment: int = 0
+    offset: int = 0
+
+
+class Piece(NamedTuple):
+    """Bytes of the log, and where they begin. `gap`: what should stand before them and does not, in words."""
+
+    at: Position
+    data: bytes
+    gap: str = ""
+
+
+@dataclass(slots=True)
+class Log:
+    """Of run `run`; of `only` that attempt, if it is given. Raises StoreUnavailable, StoreDenied throughout."""
+
+    store: BrowsableStore
+    run: str
+    only: int | None = None
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    async def attempts(self) -> list[int]:
+        """Those there are, in order. Raises NotFound if there is none as `only`."""
+        found = attempts_among(await self.store.folders(keys.attempts(self.run)))
+        if self.only is None:
+            return found
+        if self.only not in found:
+            have = f"it has {found[0]} to {found[-1]}" if found else "it has none yet"
+            raise NotFound(f"the run {self.run} has no attempt {self.only}", next_step=have)
+        return [self.only]
+
+    async def read(self, start: Position | None = None) -> AsyncGenerator[Piece, None]:
+        """From `start`, or the beginning, to what is its end now."""
+        for attempt in await self.attempts():
+            if start is not None and attempt < start.attempt:
+                continue
+            begin = start if start is not None and attempt == start.attempt else Position(attempt)
+            async for piece in self._read(begin):
+                yield piece
+
+    async def follow(self, start: Position | None = None) -> AsyncGenerator[Piece, None]:
+        """As `read`, and on from there until the run (the attempt) is over."""
+        at: Position | None = start
+        async for piece in self.read(start):
+            yield piece
+            at = _after(piece)
+        looks, over_since = 0, None
+        while True:
+            came = False
+            async for piece in self._next(at):
+                yield piece
+                at, came = _after(piece), True
+            if came:
+                over_since = None if over_since is None else self.clock()
+                continue
+            if looks % LOOKS == 0 or over_since is not None:
+                later = await self._later(at)
+                if later is not None:
+                    async for piece in self._next(at):  # what came between the two looks
+                        yield piece
+                    at = later
+                    continue
+                if over_since is None and await self._is_over(at):
+                    over_since = self.clock()
+            if over_since is not None and self.clock() - over_since >= SETTLE_S:
+                return
+            looks += 1
+            await asyncio.sleep(LOOK_S)
+
+    async def end(self) -> Position | None:
+        """Where it will go on; None: nobody has begun it."""
+        attempts = await self.attempts()
+        for attempt in reversed(attempts):
+            if numbers := list(await self._segments(attempt)):
+                return Position(attempt, numbers[-1] + 1)
+        return Position(attempts[0]) if attempts else None
+
+    async def tail(self, lines: int) -> Position | None:
+        """Where its last `lines` lines begin. None: at its beginning."""
+        wanted, last = lines, True
+        for attempt in reversed(await self.attempts()):
+            segments = await self._segments(attempt)
+            for number in reversed(segments):
+                data = await self._get(Position(attempt, number), segments[number])
+                if last and data:
+                    wanted, last = wanted + data.endswith(b"\n"), False
+                if not last and not lines:
+                    return Position(attempt, number + 1)
+                found, cut = _cut(data, wanted)
+                if cut is not None:
+                    return Position(attempt, number, cut)
+                wanted -= found
+        return None
+
+    # --- one attempt
+
+    async def _read(self, start: Position) -> AsyncIterator[Piece]:
+        segments = await self._segments(start.attempt)
+        positions = [Position(start.attempt, number) for number in segments if number >= start.segment]
+        expected = start.segment
+        async for at, data in self._ahead(positions, segments):
+            gap = f"attempt {at.attempt}: segments {expected} to {at.segment - 1} are missing"
+            skip = start.offset if at.segment == start.segment else 0
+            yield Piece(at._replace(offset=skip), data[skip:], gap if at.segment > expected else "")
+            expected = at.segment + 1
+
+    async def _ahead(
+        self, positions: Sequence[Position], sizes: dict[int, int]
+    ) -> AsyncIterator[tuple[Position, bytes]]:
+        coming: deque[tuple[Position, asyncio.Task[bytes]]] = deque()
+        waiting, held = deque(positions), 0
+        try:
+            while coming or waiting:
+                while waiting and len(coming) < AHEAD and (held < AHEAD_BYTES or not coming):
+                    at = waiting.popleft()
+                    coming.append((at, asyncio.ensure_future(self._get(at, sizes[at.segment]))))
+                    held += sizes[at.segment]
+                at, task = coming.popleft()
+                data = await task
+                held -= sizes[at.segment]
+                yield at, data
+        finally:
+            for _, task in coming:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in coming), return_exceptions=True)
+
+    async def _segments(self, attempt: int) -> dict[int, int]:
+        """Numbers and sizes, in order."""
+        prefix = keys.log(self.run, attempt)
+        named = {name.removeprefix(prefix): size for name, size in (await self.store.sizes(prefix)).items()}
+        return dict(sorted((int(name), size) for name, size in named.items() if _SEGMENT.fullmatch(name)))
+
+    async def _get(self, at: Position, size: int) -> bytes:
+        key = keys.log_segment(self.run, at.attempt, at.segment)
+        if size > LARGEST:
+            raise StoreError(f"{key} has {size} bytes: none of ours has", next_step="see who wrote it, and remove it")
+        return await self.store.get(key)
+
+    # --- what comes
+
+    async def _next(self, at: Position | None) -> AsyncIterator[Piece]:
+        """What has come since; nothing, most of the time."""
+        while at is not None:
+            try:
+                data = await self.store.get(keys.log_segment(self.run, at.attempt, at.segment))
+            except NotFound:
+                return
+            yield Piece(at, data[at.offset :])
+            at = Position(at.attempt, at.segment + 1)
+
+    async def _later(self, at: Position | None) -> Position | None:
+        """The beginning of the next attempt that has written something."""
+        for attempt in await self.attempts():
+            if at is None or attempt > at.attempt:
+                begin = Position(attempt)
+                async for _ in self._next(begin):
+                    return begin
+        return None
+
+    async def _is_over(self, at: Position | None) -> bool:
+        signs = [keys.outcome(self.run)]
+        if self.only is not None and at is not None:
+            signs += [keys.handover(self.run, at.attempt), keys.death(self.run, at.attempt)]
+        return any([bool(await self.store.list(sign)) for sign in signs])
+
+
+def _after(piece: Piece) -> Position:
+    return Position(piece.at.attempt, piece.at.segment + 1)
+
+
+def _cut(data: bytes, wanted: int) -> tuple[int, int | None]:
+    """How many line ends there are, at most `wanted`; and the place behind the last of these, counted from the end."""
+    at, found = len(data), 0
+    while found < wanted:
+        at = data.rfind(b"\n", 0, at)
+        if at < 0:
+            return found, None
+        found += 1
+    return found, at + 1

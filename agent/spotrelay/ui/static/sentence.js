@@ -1,0 +1,59 @@
+// What became of a run, as one would say it.
+
+import { clock, count, place, seconds } from "./words.js";
+
+const STARTING = {
+  arriving: "The machine has come up", claiming: "The machine has come up", waiting: "Waiting for the attempt before it to hand over",
+  restoring: "Restoring the directory", starting: "Starting the command",
+};
+const ENDING = {
+  draining: "A notice came: the command was told to save and end", stopping: "Stopping: the command was told to save and end",
+  saving: "Saving what changed", "handing-over": "Handing over to the next attempt", concluding: "The command has ended: its last save",
+  recording: "Writing down how it ended", publishing: "Publishing the results",
+};
+
+export function sentence(story, now) {
+  const current = story.attempts.at(-1), where = current ? place(current) : "";
+  const on = where ? `, on ${where}` : "";
+  switch (story.state) {
+    case "running":
+      return `Running for ${whole(now - (current.running ?? current.claimed ?? now))}${on}.`
+        + (story.now?.line ? ` It says: ${story.now.line}` : "");
+    case "starting":
+      return `${STARTING[story.now?.phase] ?? "Starting"}${on}.`;
+    case "ending":
+      return `${ENDING[story.now?.phase] ?? "Ending"}${on}.` + (current?.gone_at ? ` EC2 takes the machine at ${clock(current.gone_at)}.` : "");
+    case "waiting":
+      return waiting(story, now);
+    case "stuck":
+      return `It needs you: ${story.wait.why}.`;
+    case "silent":
+      return `Nothing was heard of its machine for ${whole(now - story.at)}${on}.`;
+    case "unreadable":
+      return `It cannot be read: ${story.trouble}`;
+    default:
+      return over(story);
+  }
+}
+
+function waiting(story, now) {
+  const { wait } = story;
+  if (!wait) return story.attempts.length ? "The next machine has been asked for." : "A machine has been asked for.";
+  const next = wait.next_at > now ? ` The next try is in ${whole(wait.next_at - now)}.` : "";
+  return `Waiting for a machine for ${whole(now - wait.since)}: ${wait.why}.${next}`;
+}
+
+function over(story) {
+  const { outcome, attempts } = story;
+  const took = story.began !== null && story.ended !== null ? ` after ${seconds(story.ended - story.began)}` : "";
+  const interruptions = attempts.filter((each) => ["interrupted", "died"].includes(each.end)).length;
+  const lost = attempts.reduce((sum, each) => sum + (each.lost_s ?? 0), 0);
+  const words = { succeeded: "Succeeded", failed: "Failed", stopped: "Stopped", limit: "Ended by a limit" };
+  const story_of = interruptions
+    ? `, through ${count(interruptions, "interruption")}, with ${lost < 0.05 ? "nothing" : `${seconds(lost)} of work`} lost` : "";
+  const why = outcome?.message ? ` ${outcome.message}` : "";
+  const dot = why && !/[.!?]$/.test(why) ? "." : "";
+  return `${words[story.state] ?? story.state}${took}${story_of}.${why}${dot}`;
+}
+
+const whole = (value) => seconds(Math.floor(Math.max(0, value)));

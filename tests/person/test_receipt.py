@@ -1,0 +1,152 @@
+"""A receipt says what was written down by those who were there, and "not known" of the rest (P8)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from spotrelay.core import keys, records
+from spotrelay.core.keys import SnapshotId
+from spotrelay.person import timeline
+from spotrelay.person.receipt import DIED, INTERRUPTED, WORKS, Leg, Receipt, receipt
+from spotrelay.person.timeline import drawing, svg
+from support.stores import RUN, memory
+
+NOW = 1_000_000.0
+SPOT = records.Claim("i-1", "token", NOW, "c6i.large", "us-east-1a", "spot")
+# Ran 100 s, of which 98 are kept; told at 90 s, handed over at 105.
+STATUS = records.Status("i-1", "staying", NOW + 105, running_since=NOW + 5, kept_s=98.0, restored_bytes=7)
+HANDOVER = records.Handover(
+    "i-1", "interrupted", NOW + 110, "exit code 0", 0, True, 0, "1-3", "spot terminate",
+    saved_bytes=9, kept_s=98.0, noticed_at=NOW + 90, worked_s=100.0,
+)  # fmt: skip
+
+
+async def of(*attempts: dict[str, Any], outcome: records.Outcome | None = None, **prices: float) -> Receipt:
+    """`attempts`: their records, by the names of functions in `keys`. `prices`: of c6i_large, for an hour."""
+    store = memory()
+    for number, left in enumerate(attempts, 1):
+        for name, record in left.items():
+            await store.put(getattr(keys, name)(RUN, number), records.encode(record))
+    for kind, hourly in prices.items():
+        price = records.Price(hourly, NOW)
+        await store.put(keys.price("us-east-1", kind.replace("_", ".")), records.encode(price))
+    if outcome is not None:
+        await store.put(keys.outcome(RUN), records.encode(outcome))
+    return await receipt(store, RUN)
+
+
+def ledger(attempt: int, machine_s: float, dollars: float, unpriced_s: float = 0.0) -> records.Ledger:
+    return records.Ledger(attempt, machine_s=machine_s, dollars=dollars, unpriced_s=unpriced_s)
+
+
+LATER = replace(SPOT, instance="i-2", at=NOW + 130, market="spot")
+RUNNING = records.Status("i-2", "running", NOW + 190, running_since=NOW + 140, kept_s=20.0)
+
+
+async def test_an_interruption_in_seconds() -> None:
+    """Notice, saved, running again, lost: each from the agent's own clock."""
+    first, second = (await of({"claim": SPOT, "status": STATUS, "handover": HANDOVER}, {"status": RUNNING})).legs
+
+    assert (INTERRUPTED, 20.0, 50.0) == (first.end, first.saved_s, first.again_s)
+    assert (100.0, 2.0, None) == (first.worked_s, first.lost_s, first.lost_most_s)
+    assert (7, 9) == (first.restored_bytes, first.saved_bytes)
+    assert (WORKS, 50.0, None) == (second.end, second.worked_s, second.lost_s)
+
+
+async def test_a_death_without_a_word_has_bounds() -> None:
+    """Kept to 20 s, heard of at 50, found dead at 53: between 30 and 33 s are lost. Without EC2's word, 30 at least."""
+    left = {"claim": LATER, "status": RUNNING}
+    (known, _) = (await of({**left, "death": records.Death("i-2", NOW + 193)}, {"claim": SPOT})).legs
+    (silent, _) = (await of(left, {"claim": SPOT})).legs
+
+    assert (DIED, 30.0, 33.0) == (known.end, known.lost_s, known.lost_most_s)
+    assert (DIED, 30.0, None) == (silent.end, silent.lost_s, silent.lost_most_s)
+
+
+async def test_a_snapshot_after_the_last_heartbeat_counts() -> None:
+    """The store's own time of it is a sign of life. Otherwise what was saved is told as lost."""
+    store = memory()
+    long_ago = records.Status("i-2", "running", 10.0, running_since=5.0, kept_s=0.0)
+    await store.put(keys.claim(RUN, 1), records.encode(LATER))
+    await store.put(keys.status(RUN, 1), records.encode(long_ago))
+    await store.put(keys.claim(RUN, 2), records.encode(SPOT))
+    await store.put(keys.snapshot(RUN, SnapshotId(1, 0)), b"")
+
+    (leg, _) = (await receipt(store, RUN)).legs
+
+    assert 0.0 == leg.lost_s
+    assert (leg.worked_s or 0) > 1e9
+
+
+async def test_dollars_against_on_demand() -> None:
+    """An hour on spot for 3 cents, where the list says 10; half an hour that EC2 took, free; and what that saved."""
+    taken = {"claim": SPOT, "status": STATUS, "handover": HANDOVER, "ledger": ledger(1, 1800.0, 0.0)}
+    last = {"claim": LATER, "status": RUNNING, "ledger": ledger(2, 5400.0, 0.03)}
+    found = await of(taken, last, outcome=records.Outcome("succeeded", 2, NOW + 3800), c6i_large=0.1)
+
+    assert [0.0, 0.03] == [leg.dollars for leg in found.legs]
+    assert [True, False] == [leg.free for leg in found.legs]
+    assert (0.03, 5400.0) == (found.dollars.whole, found.machine.whole)
+    assert pytest.approx(0.15) == found.on_demand.whole
+    assert pytest.approx(0.12) == found.saved_dollars
+    assert (1, 1800.0, 0.05) == (found.free_legs, found.free_s, found.free_dollars)
+    assert ("succeeded", NOW, NOW + 3800) == (found.result, found.began_at, found.ended_at)
+
+
+@pytest.mark.parametrize(
+    "ledgers",
+    [
+        {},
+        {"ledger": ledger(1, 100.0, 0.0, unpriced_s=100.0)},
+    ],
+    ids=["no ledger", "no price"],
+)
+async def test_what_nobody_wrote_down_is_not_known(ledgers: dict[str, Any]) -> None:
+    """Not zero. Otherwise a run without prices was free."""
+    found = await of({"claim": SPOT, "status": STATUS, "handover": HANDOVER, **ledgers})
+
+    (leg,) = found.legs
+    assert (None, None, False) == (leg.dollars, leg.on_demand_dollars, leg.free)
+    assert (None, 1, None) == (found.dollars.whole, found.dollars.unknown, found.saved_dollars)
+
+
+async def test_records_of_an_older_agent_are_told_as_far_as_they_go() -> None:
+    """It wrote no `noticed_at`, no `worked_s`."""
+    old = replace(HANDOVER, noticed_at=None, worked_s=None)
+    (leg,) = (await of({"claim": SPOT, "status": replace(STATUS, running_since=None), "handover": old})).legs
+
+    assert (INTERRUPTED, None, None, None) == (leg.end, leg.saved_s, leg.worked_s, leg.lost_s)
+
+
+async def test_a_run_that_has_not_begun_has_an_empty_receipt() -> None:
+    """And one that is over without an attempt, too."""
+    assert () == (await of()).legs
+    assert "stopped" == (await of(outcome=records.Outcome("stopped", 0, NOW))).result
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+async def test_a_drawing_is_to_scale_and_within_its_width(count: int) -> None:
+    """However many attempts, however short. Otherwise a month with a crash loop in it draws beside the page."""
+    attempts: list[dict[str, Any]] = [{"claim": SPOT, "status": STATUS, "handover": HANDOVER}] * count
+    found = await of(*attempts)
+
+    picture = drawing(found, lambda leg: "<b>&", "title", ["note"])
+    bars = [box for box in picture.boxes if box.y < picture.height - 80 or count]
+
+    assert all(timeline.LABEL <= box.x <= timeline.WIDTH for box in bars)
+    assert all(box.x + box.width <= timeline.WIDTH + timeline.HAIR for box in bars)
+    assert "<b>" not in svg(picture)
+    if count == 1:
+        came, worked, out, lost = picture.boxes[:4]
+        assert ["in", "work", "out", "lost"] == [box.kind for box in (came, worked, out, lost)]
+        assert pytest.approx(17, rel=0.01) == worked.width / came.width
+
+
+def test_a_sum_with_a_gap_has_no_whole() -> None:
+    from spotrelay.person.receipt import Sum
+
+    assert (None, 3.0) == (Sum(3.0, 1).whole, Sum(3.0).whole)
+    assert Leg(1, WORKS).dollars is None

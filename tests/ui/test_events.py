@@ -1,0 +1,199 @@
+"""Pages are told what has changed, and the store is asked once for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from spotrelay.core import keys, records
+from spotrelay.core.errors import StoreUnavailable
+from spotrelay.ui import poller as polling
+from support.served import Event, claim, put, served, write_ended, write_running
+from support.stores import Recording, failing, memory
+from support.story import until
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOOK_S", "OPEN_S", "VIEW_S", "VIEW_OVER_S", "NAMES_S"):
+        monkeypatch.setattr(polling, name, 0.05)
+
+
+async def told(events: AsyncIterator[Event], name: str, fits: Any = lambda _: True) -> Any:
+    """The data of the first such event; and its id, or the next that comes."""
+    async with asyncio.timeout(10):
+        async for event in events:
+            if event.name == name and fits(event.data):
+                return event.data
+    raise AssertionError(f"no {name}")
+
+
+def rows(data: Any) -> dict[str, str]:
+    return {row["name"]: row["state"] for row in data["rows"]}
+
+
+async def test_a_run_is_seen_to_appear_to_run_and_to_end() -> None:
+    """By its row alone, as it changes. Otherwise a person has to reload, or is sent ten thousand rows for one."""
+    store = memory()
+    await write_ended(store, "old")
+    async with served(store) as page, page.events() as events:
+        await told(events, "runs", lambda data: rows(data).get("old") == "succeeded")
+        await write_running(store, "fresh")
+        seen = await told(events, "runs", lambda data: rows(data).get("fresh") == "running")
+        assert ["fresh"] == list(rows(seen))
+        await write_ended(store, "fresh", result="failed")
+        await store.delete(keys.open_run("fresh"))
+        await told(events, "runs", lambda data: rows(data) == {"fresh": "failed"})
+        await store.delete(keys.outcome("old"))
+        assert ["old"] == (await told(events, "runs", lambda data: data["gone"]))["gone"]
+
+
+async def test_a_page_that_was_away_is_told_what_it_missed() -> None:
+    """By the id it had last; one of another server, or garbage, begins anew. Otherwise a laptop that slept shows
+    yesterday, or fetches everything each time."""
+    store = memory()
+    for name in ("one", "two"):
+        await write_ended(store, name)
+    async with served(store) as page:
+        last, known = "", dict[str, str]()
+        async with page.events() as events:
+            async for event in events:
+                known |= rows(event.data) if event.name == "runs" else {}
+                last = event.id
+                if last and known and all(known.values()):
+                    break
+        async with page.events() as events:  # somebody else's, meanwhile
+            await write_ended(store, "three")
+            await told(events, "runs", lambda data: rows(data).get("three"))
+        async with page.events(**{"Last-Event-ID": last}) as events:
+            missed = await told(events, "runs")
+            assert (False, {"three": "succeeded"}) == (missed["whole"], rows(missed))
+        async with page.events(f"?since={last}") as events:
+            assert {"three": "succeeded"} == rows(await told(events, "runs"))
+        for strange in ("x", "deadbeef.1", "\u00b2.\u00b2", f"{last.partition('.')[0]}.-1", "." * 1000):
+            async with page.events("", **{"Last-Event-ID": strange.encode("ascii", "replace").decode()}) as events:
+                whole = await told(events, "runs")
+                assert (True, {"one", "two", "three"}) == (whole["whole"], set(rows(whole)))
+
+
+async def test_the_run_in_view_is_told_with_its_log() -> None:
+    """Each time anything of it changes."""
+    store = memory()
+    await write_running(store, "demo")
+    async with served(store) as page, page.events("?run=demo") as events:
+        story = await told(events, "run")
+        assert ("running", 1) == (story["state"], len(story["attempts"]))
+        await store.put(keys.log_segment("demo", 1, 0), b"epoch 1\n")
+        assert [[1, 8]] == await told(events, "log", lambda data: data)
+        await put(store, keys.claim("demo", 2), claim(2))
+        await told(events, "run", lambda data: len(data["attempts"]) == 2)
+
+
+async def test_nothing_is_asked_when_nobody_looks() -> None:
+    """A page that was left open in a tab is one thing; a server that was left running costs nothing."""
+    store = Recording(memory())
+    await write_running(store, "demo")
+    async with served(store) as page:
+        async with page.events("?run=demo") as events:
+            await told(events, "run")
+        await until(lambda: not page.site.poller._tasks, what="nobody watches")
+        store.calls.clear()
+        await asyncio.sleep(0.3)  # six looks
+
+        assert [] == store.calls
+
+
+async def test_two_pages_cost_what_one_does() -> None:
+    """One poller for all. Otherwise each tab that is open doubles the bill."""
+    store = Recording(memory())
+    await write_running(store, "demo")
+    async with served(store) as page, page.events("?run=demo") as one, page.events("?run=demo") as two:
+        await told(one, "run")
+        await told(two, "run")
+        assert {"", "demo"} == set(page.site.poller._tasks)
+        async with page.events("?run=demo") as three:
+            await told(three, "run")
+        await asyncio.sleep(0.1)
+        assert {"", "demo"} == set(page.site.poller._tasks), "the others still look"
+
+
+async def test_requests_are_bounded_whatever_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six for each of OPEN_A_LOOK runs and one listing a look, however many are open: what the header promises."""
+    monkeypatch.setattr(polling, "NAMES_S", 1000.0)
+    monkeypatch.setattr(polling, "OPEN_A_LOOK", 5)
+    store = Recording(memory())
+    for number in range(40):
+        await write_running(store, f"run-{number:02d}")
+    async with served(store) as page, page.events() as events:
+        await told(events, "runs")
+        await until(lambda: len(page.site.poller._looked) >= 10, what="two looks")
+        await until(lambda: len(page.site.poller._looked) == 40, what="each had its turn")
+        store.calls.clear()
+        poller = page.site.poller
+        await poller._look_at_board()
+
+        assert len([key for method, key in store.calls if key == keys.open_runs()]) <= 2
+        assert len(store.calls) <= 2 * (1 + 5 * 7)  # it goes on looking by itself, too
+
+
+async def test_a_store_that_is_away_is_said_and_waited_for() -> None:
+    """What was known stays on the page. Otherwise a minute without network is an empty list."""
+    away = False
+    store = failing(memory(), StoreUnavailable("no answer"), when=lambda method, key: away)
+    await write_ended(store.store, "demo")
+    async with served(store) as page, page.events("?run=demo") as events:
+        await told(events, "run")
+        away = True
+        assert "no answer" in await told(events, "trouble", lambda data: data)
+        assert ["demo"] == list(page.site.poller.board.rows)
+        away = False
+        await told(events, "trouble", lambda data: data == "")
+
+
+async def test_a_hostile_bucket_is_shown_as_text() -> None:
+    """Its words travel as JSON, whatever they are; a page gets no event that it did not ask for. Otherwise a message
+    with a line break in it writes the next event."""
+    evil = "</script><img src=x onerror=alert(1)>\n\nevent: runs\ndata: {}\n\n\u2028\x00"
+    store = memory()
+    await store.put("runs/<img src=x>/run.json", b"")
+    await store.put(keys.open_run("demo"), b"")
+    await put(store, keys.claim("demo", 1), records.Claim(evil, "t", time.time(), evil, evil, evil))
+    await store.put(keys.status("demo", 1), b"{" * 100_000)
+    await put(store, keys.outcome("demo"), records.Outcome("failed", 1, 5.0, message=evil))
+    async with served(store) as page, page.events("?run=demo") as events:
+        seen = await told(events, "runs", lambda data: rows(data).get("demo"))
+        assert ["demo"] == [row["name"] for row in seen["rows"]]
+        assert evil == seen["rows"][0]["note"]
+        story = await told(events, "run")
+        assert evil == story["outcome"]["message"]
+        assert keys.status("demo", 1) in story["trouble"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "A", "x" * 41, "%2e%2e%2f", "a/b", "\u00fc"])
+async def test_a_name_that_is_none_is_not_looked_for(name: str) -> None:
+    """It would become part of keys, and of paths where the store is a folder."""
+    store = Recording(memory())
+    async with served(store) as page:
+        status, _, _ = await page.ask(f"/api/events?run={name}")
+
+        assert 404 == status
+        assert [] == store.calls
+
+
+async def test_ten_thousand_runs_are_told_within_a_second() -> None:
+    """From the store's answers to the page's: what the server adds."""
+    from spotrelay.ui.board import Board, Row
+
+    board = Board()
+    began = time.monotonic()
+    board.put((Row(f"run-{n:05d}", "succeeded", 3, 1e9 + n, "g5.xlarge", "") for n in range(10_000)), 1)
+    found = board.since(0)
+    board.put([Row("run-00000", "failed")], 2)
+
+    assert 10_000 == len(found["rows"])
+    assert ["run-00000"] == [row["name"] for row in board.since(1)["rows"]]
+    assert time.monotonic() - began < 1
