@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from spotrelay import host
+from spotrelay.checkpoints.mending import Mending
 from spotrelay.command import child as children
 from spotrelay.command.output import OutputShipper
 from spotrelay.core import events as ev
@@ -57,6 +58,8 @@ LOOK_S = 0.5
 # How old the last beat that found nobody else may be when something is deleted: four beats. A successor waits three
 # minutes for a heart that is silent (predecessors.py), so two are left for a request that is under way.
 OWNED_S = 60.0
+# An unfinished checkpoint is looked for in so many earlier snapshots, whole. Housekeeping keeps three of an attempt.
+LOOK_BACK = 8
 # What a helper gets to end once its program has: it has nothing to save, only something to close.
 LEFT_BEHIND_S = 3.0
 
@@ -96,6 +99,7 @@ class Attempt:
         self.refusal: SpotrelayError | None = None
         self.stopped: ev.Stopped | None = None
         self.message = ""
+        self.unfinished: list[str] = []
         self.timings: dict[str, float] = {}
         self._arrival, self._identity = arrival, identity
         self._environment, self._wall, self._clock, self._cgroup = environment, wall, clock, cgroup
@@ -195,9 +199,11 @@ class Attempt:
             )
             if self._marker.holds():
                 await self._take_up(snapshot)
+                await self._mend(snapshot, also_itself=True)
             else:
                 self._marker.remove()
                 await self._rebuild(snapshot)
+                await self._mend(snapshot)
                 self._marker.set()
         except StoreError as error:
             return self._outside_fault(error)
@@ -217,6 +223,18 @@ class Attempt:
         self._log.warning("directory.taken_up", why="the agent was restarted", stands=str(snapshot))
         if snapshot is not None:
             await patiently(lambda: self._snapshots.recall(snapshot), what="manifest", for_s=PATIENCE_S)
+
+    async def _mend(self, snapshot: SnapshotId | None, *, also_itself: bool = False) -> None:
+        """A checkpoint that was being written when the machine died is not what the command goes on from."""
+        earlier: list[SnapshotId] = []
+        if snapshot is not None:
+            earlier = await patiently(lambda: self.history.before(snapshot), what="snapshots", for_s=PATIENCE_S)
+            earlier = ([snapshot] if also_itself else []) + earlier
+        directory = Path(self.spec.run.directory)
+        mending = Mending(directory, self.store, self.run, self._snapshots, self.number)
+        self.unfinished = await mending.mend(
+            self.spec.save.unfinished, earlier[:LOOK_BACK], since=self._began or self._wall()
+        )
 
     async def _fix_base(self) -> SnapshotId | None:
         """Choose what this attempt begins from, for ever (`history.py`). A restarted agent has snapshots of its own."""
@@ -415,6 +433,7 @@ class Attempt:
             restored_bytes=self._restored.bytes if self._restored else 0,
             kept_s=self._kept_s,
             warning=self._warned,
+            unfinished=self.unfinished,
         )
         await self._written(keys.handover(self.run, self.number), records.encode(handover), HANDOVER_S)
         await self._ship_output()
@@ -480,6 +499,7 @@ class Attempt:
             upload_bytes_s=expected.rate,
             needed_s=expected.needed_s if expected.dirty is not None and expected.rate else None,
             warning=self._warned,
+            unfinished=self.unfinished,
         )
 
     def out_of_hours(self) -> str | None:

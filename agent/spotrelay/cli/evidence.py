@@ -67,6 +67,7 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
     # The same fields, under the same names, from whoever knows them last: a sudden death leaves no hand-over.
     saved = handover.saved_bytes if handover else status.last_save_bytes if status else None
     restored = handover.restored_bytes if handover else status.restored_bytes if status else None
+    known = handover or status
     return AttemptReport(
         number=seen.number,
         instance=claim.instance,
@@ -85,6 +86,7 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
         saved_bytes=saved,
         restored_bytes=restored,
         snapshot=next((record.snapshot for record in (handover, final, status) if record is not None), None),
+        unfinished=known.unfinished if known else [],
         seconds=(seen.computer.ended_at or scene.began + scene.seconds) - seen.computer.booted_at,
     )
 

@@ -70,7 +70,8 @@ class Status:
 
     What a notice would ask for, each None as long as nobody knows: `checkpoint_s`, from signal to end; `dirty_bytes`
     that a last save would send; `upload_bytes_s` that the store takes; `needed_s`, all of it together. `warning`: that
-    this is more than there is, and what would help.
+    this is more than there is, and what would help. `unfinished`: checkpoints that a dead machine had been writing, and
+    what became of them, a line each.
     """
 
     instance: str
@@ -87,6 +88,7 @@ class Status:
     upload_bytes_s: float | None = None
     needed_s: float | None = None
     warning: str = ""
+    unfinished: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Handover:
     `reason`: interrupted, or error. `ended`: how the command ended ("exit 0", "signal 9"), None when it never ran.
     `clean`: it ended, after our signal, with a code that the spec calls clean. `errors`: failures in a row so far.
     `kept_s`: seconds of the command's work here that `snapshot` keeps. `message`: what went wrong; that the last save
-    did not arrive, and which snapshot stands. `warning`: as in Status.
+    did not arrive, and which snapshot stands. `warning`, `unfinished`: as in Status.
     """
 
     instance: str
@@ -114,6 +116,7 @@ class Handover:
     restored_bytes: int = 0
     kept_s: float = 0.0
     warning: str = ""
+    unfinished: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from spotrelay.core.errors import SpecError
 
 SIGNALS = ("TERM", "INT", "USR1", "USR2", "HUP", "QUIT")
 MARKETS = ("spot", "on-demand")
+UNFINISHED = ("previous", "aside", "keep")
 FINISH_BY = "finish_by"
 VERSION = 1
 # What /etc/passwd can hold between two colons; whether there is such a user, the instance finds out.
@@ -51,11 +52,12 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """[save]: how often the directory is saved while the command runs, 0 only at its end and at a notice; and how much
-    memory the bytes on their way may take."""
+    """[save]: how often the directory is saved while the command runs, 0 only at its end and at a notice; how much
+    memory the bytes on their way may take; and what becomes of a checkpoint that was being written when all ended."""
 
     every_s: float = 300.0
     memory_mib: int = 512
+    unfinished: str = "previous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,13 @@ FIELDS: dict[str, dict[str, Field]] = {
             "memory_mib = 512",
             "MiB of memory for what is on its way to the store or from it. 512 fill a line of 10 Gbit/s with 200 ms a "
             "request; the directory's entries come on top, 0.4 KiB each.",
+        ),
+        "unfinished": Field(
+            checks.one_of(UNFINISHED),
+            'unfinished = "previous"',
+            "A checkpoint that was being written when its machine died (torch, safetensors, NumPy, Keras, a Trainer's "
+            "folder): previous, it is set aside and what was whole under its name is put back; aside, without that; "
+            "keep, it stays as it is.",
         ),
     },
     "limits": {
