@@ -39,7 +39,7 @@ class Mending:
         """What was unfinished and what became of it, a line each. `earlier`: snapshots that may have it whole, the
         newest first. `since`: when the run began; what is older, somebody put there.
 
-        Raises OSError; a store that is away costs what would have been put back, and no more."""
+        Raises OSError where it cannot be set aside; what cannot be put back is logged."""
         if how == KEEP:
             return []
         said = []
@@ -91,7 +91,7 @@ class Mending:
                 if not await asyncio.to_thread(formats.fault, new):
                     new.rename(self._directory / one.path)
                     return str(snapshot)
-            except SpotrelayError as error:
+            except (SpotrelayError, OSError) as error:
                 self._log.warning("checkpoint.not_back", path=str(one.path), snapshot=str(snapshot), error=str(error))
             finally:
                 new.unlink(missing_ok=True)
