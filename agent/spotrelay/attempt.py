@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import signal
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from spotrelay.checkpoints.mending import Mending
 from spotrelay.command import child as children
 from spotrelay.command.output import OutputShipper
 from spotrelay.core import events as ev
-from spotrelay.core import keys, records
+from spotrelay.core import frameworks, keys, records
 from spotrelay.core.ends import End, Exited
 from spotrelay.core.errors import (
     AlreadyExists,
@@ -76,7 +77,8 @@ class Arrival:
 
 class Attempt:
     """`wall`: unix seconds as EC2 sees them; `clock`: monotonic. `output`: the file for what the command says.
-    `cgroup`: the command's own, if there is one."""
+    `cgroup`: the command's own, if there is one. `announced`: the folder, readable for the command, in which a file
+    appears that tells it how long it has; by default the output's."""
 
     def __init__(
         self,
@@ -88,6 +90,7 @@ class Attempt:
         wall: Callable[[], float],
         clock: Callable[[], float],
         cgroup: Path | None = None,
+        announced: Path | None = None,
     ) -> None:
         self.spec, self.number, self.store = arrival.spec, arrival.number, arrival.store
         self.run = arrival.spec.run.name
@@ -116,6 +119,8 @@ class Attempt:
             instance=identity.instance_id,
         )
         self._output_path = output
+        self._announcement = (announced or output.parent) / f"{self.run}-{self.number}.notice"
+        self._framework = frameworks.recognise(self.spec.run.command)
         self._output = OutputShipper(arrival.store, self.run, self.number, output)
         self._shipping: asyncio.Task[None] | None = None
         self.saver = Saver(self._snapshots, self.number, told=self._on_saved, line=line, clock=clock)
@@ -260,12 +265,18 @@ class Attempt:
 
     async def spawn(self) -> Event:
         run = self.spec.run
+        self._announcement.unlink(missing_ok=True)
         try:
             self.child = await children.spawn(
                 run.command,
                 directory=Path(run.directory),
                 output=self._output_path,
-                environment={**self._environment, **run.env, **self._own_environment()},
+                environment={
+                    **(self._framework.environment if self._framework else {}),
+                    **self._environment,
+                    **run.env,
+                    **self._own_environment(),
+                },
                 user=run.user,
                 umask=int(run.umask, 8),
                 cgroup=self._cgroup,
@@ -283,7 +294,20 @@ class Attempt:
             "SPOTRELAY_RUN": self.run,
             "SPOTRELAY_ATTEMPT": str(self.number),
             "SPOTRELAY_SNAPSHOT": str(self.newest) if self.newest else "",
+            "SPOTRELAY_RESUMED": "1" if self.newest and self.newest.attempt else "0",
+            "SPOTRELAY_NOTICE": str(self._announcement),
         }
+
+    def announce(self, seconds: float) -> None:
+        """To the command, before the signal: how long *it* has, the save's share taken off. Whole or not there."""
+        said = {"seconds_left": round(seconds, 1), "deadline": round(self._wall() + seconds, 1)}
+        written = self._announcement.with_suffix(".new")
+        try:
+            written.write_text(json.dumps(said) + "\n")
+            written.chmod(0o644)
+            written.replace(self._announcement)
+        except OSError as error:  # the signal tells it, too
+            self._log.warning("notice.unannounced", error=str(error))
 
     # --- the command
 
@@ -306,6 +330,8 @@ class Attempt:
     def clean(self) -> bool:
         """It ended after our signal, with a code that the spec calls clean."""
         codes = self.spec.interrupt.clean_exit_codes
+        if codes is None:
+            codes = self._framework.clean_exit_codes if self._framework else (0,)
         return self._signalled_at is not None and isinstance(self.end, Exited) and self.end.code in codes
 
     async def signal(self) -> None:

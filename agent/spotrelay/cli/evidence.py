@@ -77,7 +77,7 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
         ended_by="itself" if final or seen.interrupted is None else interrupted_by,
         end=end,
         exit_code=exit_code,
-        meaning=exits.meaning(end, told="signal_to_exit_s" in timings) if end else "",
+        meaning=exits.meaning(end, told="signal_to_exit_s" in timings, command=scene.plan.command) if end else "",
         clean=handover.clean if handover else None,
         reacted=handover.ended != "SIGKILL" if handover and noticed and "signal_to_exit_s" in timings else None,
         term_to_exit_s=timings.get("signal_to_exit_s"),

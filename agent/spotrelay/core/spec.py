@@ -43,10 +43,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """[interrupt]: how the command is told, and which endings after that count as clean."""
+    """[interrupt]: how the command is told, and which endings after that count as clean; None: what is known of its
+    framework says so (frameworks.py), 0 otherwise."""
 
     signal: str = "TERM"
-    clean_exit_codes: tuple[int, ...] = (0,)
+    clean_exit_codes: tuple[int, ...] | None = None
     strict_exit: bool = False
 
 
@@ -179,7 +180,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "clean_exit_codes": Field(
             checks.list_of(checks.number(0, 255, whole=True)),
             "clean_exit_codes = [0]",
-            "Exit codes that count as a clean end after the signal.",
+            "Exit codes that count as a clean end after the signal; by default 0, and of torchrun and accelerate 1.",
         ),
         "strict_exit": Field(
             checks.flag,
