@@ -400,10 +400,10 @@ async def test_command_finds_how_long_it_has(tmp_path: Path) -> None:
     """In a file outside of its directory, which is not there before. Otherwise it cannot choose a checkpoint that it
     has the time for, or takes the last machine's word for this one's."""
     (tmp_path / f"{RUN}-1.notice").write_text("of an agent before this one")
-    wait = 'until [ -s "$SPOTRELAY_NOTICE" ]; do echo "not yet"; sleep 0.02; done; cat "$SPOTRELAY_NOTICE" > notice'
+    wait = 'until [ -s "$SPOTRELAY_NOTICE" ]; do echo "waits $$"; sleep 0.02; done; cat "$SPOTRELAY_NOTICE" > notice'
     mine = made(tmp_path, command=["sh", "-c", wait], wall=1000.0)
     await mine.spawn()
-    await said(tmp_path / f"{RUN}-1.log", "not")
+    await said(tmp_path / f"{RUN}-1.log", "waits")
     mine.announce(93.04)
     async with asyncio.timeout(WITHIN_S):
         await mine.ended()

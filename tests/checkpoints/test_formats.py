@@ -42,7 +42,7 @@ def zipped() -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:  # stored, as torch and NumPy do
         for part in range(3):
-            archive.writestr(f"archive/data/{part}", bytes(range(256)) * 5)
+            archive.writestr(f"archive/data/{part}", bytes(range(64)))
     return data.getvalue()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.examples import OWN, Example, Survived, survive
+from support.examples import OWN, Example, Survived, note, survive
 
 STEP = r"step (\d+)"
 BY_THEMSELVES = [
@@ -42,6 +42,7 @@ def name(example: Example) -> str:
 
 
 def assert_survived(example: Example, survived: Survived) -> None:
+    note(example, survived)
     report = survived.report
     attempts = report["attempts"]
     words = [f"{a['ended_by']}, {a['end']}: " + "\n    ".join(a["output_tail"][-8:]) for a in attempts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -133,6 +134,25 @@ def frameworks() -> Path:
     if made.returncode:
         pytest.skip(f"NOT TESTED: the frameworks cannot be installed here: {made.stderr[-500:]}")
     return Path(made.stdout.strip()).parent
+
+
+def note(example: Example, survived: Survived) -> None:
+    """For the README's table (scripts/frameworks): what was seen at the notice, and of the result."""
+    folder = os.environ.get("SPOTRELAY_SURVIVAL")
+    if not folder:
+        return
+    first, second = survived.report["attempts"][:2]
+    row = {
+        "end": first["end"],
+        "meaning": first["meaning"],
+        "seconds": first["term_to_exit_s"],
+        "counter": example.progress.partition(" ")[0],
+        "last": first["last"],
+        "next": second["first"],
+        "unfinished": any(attempt["unfinished"] for attempt in survived.report["attempts"]),
+        "equal": survived.result == survived.undisturbed,
+    }
+    Path(folder, f"{example.name}.json").write_text(json.dumps(row))
 
 
 OWN = Path(sys.executable).parent
