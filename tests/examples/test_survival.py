@@ -34,7 +34,7 @@ OF_FRAMEWORKS = [
     Example("transformers", "trainer_state.json", {"PACE": "0.1"}, STEP, window=(1.0, 2.0)),
     Example("torchrun", "checkpoint.pt", {"PACE": "0.1"}, STEP),
 ]
-ALL_TRIALS = Example("search", "*.json", {"PACE": "0.0005"}, r"trial (\d+)", stop_count=4000)
+ALL_TRIALS = Example("search", "*.json", {"PACE": "0.001"}, r"trial (\d+)", stop_count=4000, window=(3.0, 4.0))
 
 
 def name(example: Example) -> str:
@@ -50,7 +50,9 @@ def assert_survived(example: Example, survived: Survived) -> None:
     assert ["notice", "sudden death", "sudden death", "itself"] == [a["ended_by"] for a in attempts], seen
     assert example.verdict == report["verdict"], seen
     assert "stopped in a write" == attempts[1]["output_tail"][-1], seen
-    assert [True, True, True] == [a["continued"] for a in attempts[1:]], seen
+    # After a death that came before the attempt's first save, nobody can tell.
+    assert attempts[1]["continued"], seen
+    assert False not in [a["continued"] for a in attempts[1:]], seen
     assert survived.undisturbed == survived.result, seen
 
 
