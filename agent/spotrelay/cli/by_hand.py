@@ -28,11 +28,8 @@ class ByHand:
         """Raises RunOver, RunNotOver, StoreError, QueueError."""
         from spotrelay.person.stop import stop  # noqa: PLC0415 - the page is there before these are
 
-        if self._where.queue is None:
-            said = await stop(self._store, _Silent(), run, by=by(), at=time.time())
-        else:
-            async with self._where.open_queue() as bell:
-                said = await stop(self._store, bell, run, by=by(), at=time.time())
+        bell = self._where.open_queue() if self.resumes else _Silent()
+        said = await stop(self._store, bell, run, by=by(), at=time.time())
         if said.over:
             raise RunOver(f"{run} is over")
 
@@ -40,8 +37,7 @@ class ByHand:
         """Raises as `person.resume` does; UsageError where there is no queue."""
         from spotrelay.person.resume import resume  # noqa: PLC0415 - as above
 
-        async with self._where.open_queue() as bell:
-            await resume(self._store, bell, run, at=time.time())
+        await resume(self._store, self._where.open_queue(), run, at=time.time())
 
 
 class _Silent:

@@ -115,8 +115,8 @@ class Handover:
     `reason`: interrupted, or error. `ended`: how the command ended ("exit 0", "signal 9"), None when it never ran.
     `clean`: it ended, after our signal, with a code that the spec calls clean. `errors`: failures in a row so far.
     `kept_s`: seconds of the command's work here that `snapshot` keeps. `message`: what went wrong; that the last save
-    did not arrive, and which snapshot stands. `warning`, `unfinished`: as in Status. `noticed_at`: when the notice came.
-    `worked_s`: how long the command worked here in all; what of it `kept_s` does not keep is lost.
+    did not arrive, and which snapshot stands. `warning`, `unfinished`: as in Status. `noticed_at`: when the notice
+    came. `worked_s`: how long the command worked here in all; what of it `kept_s` does not keep is lost.
     """
 
     instance: str
