@@ -21,8 +21,15 @@ NOW = 1_900_000_000.0
 
 
 class DollarAnHour:
+    def __init__(self, *, final: bool = True) -> None:
+        self.final, self.looked_up = final, list[str]()
+
     def bill(self, market: str, instance_type: str, zone: str, start: float, end: float) -> Bill:
-        return Bill((end - start) / 3600)
+        return Bill((end - start) / 3600, self.final)
+
+    def listed(self, instance_type: str) -> float | None:
+        self.looked_up.append(instance_type)
+        return 2.0
 
 
 @dataclass
@@ -36,7 +43,8 @@ class Lived:
         self.objects = Folder(self.folder)
         self.spec = Spec(Run(RUN, ("true",), "/job"), limits=self.limits)
         self.objects.create(keys.spec(RUN), self.spec.encode())
-        self.books = RunBooks(self.objects, Ledgers(self.objects, DollarAnHour(), lambda: NOW), lambda: NOW)
+        self.prices = DollarAnHour()
+        self.books = RunBooks(self.objects, Ledgers(self.objects, self.prices, lambda: NOW), lambda: NOW)
 
     def attempt(self, number: int, *, since_h: float, until_h: float | None, ending: str = "handed over") -> None:
         """`until_h` hours ago it ended; None: it runs."""
@@ -158,3 +166,30 @@ def test_work_that_snapshots_keep_is_told(tmp_path: Path) -> None:
     run.attempt(2, since_h=5, until_h=3)
 
     assert 3 * 3600 - 2 * 60 == run.account(3).worked_s
+
+
+def test_books_of_a_run_that_is_over_are_closed(tmp_path: Path) -> None:
+    """What the last attempt cost is written as well, and the list prices to hold it against. Otherwise a receipt says
+    "not known" of the attempt that finished the work."""
+    run = Lived(tmp_path)
+    run.attempt(1, since_h=10, until_h=7)
+    run.attempt(2, since_h=6, until_h=1, ending="ended the run")
+
+    assert run.books.settled(RUN, records.Outcome("succeeded", 2, NOW - 3600))
+    ledger = run._read(records.Ledger, keys.ledger(RUN, 2))
+    assert isinstance(ledger, records.Ledger)
+    assert pytest.approx(8.0, abs=0.1) == ledger.dollars  # at most a minute more than it was
+    assert ["m5.large"] == run.prices.looked_up
+
+
+@pytest.mark.parametrize(("ago_h", "given_up"), [(0.1, False), (3.0, True)])
+def test_books_wait_for_a_price_and_not_for_ever(ago_h: float, given_up: bool, tmp_path: Path) -> None:
+    """A claim that is gone, a price list that is away: the run's mark stays for two hours. Otherwise a guess stands for
+    ever, or the sweep looks at the run for ever."""
+    run = Lived(tmp_path)
+
+    assert given_up is run.books.settled(RUN, records.Outcome("succeeded", 2, NOW - ago_h * 3600))
+
+
+def test_a_run_that_never_had_a_machine_has_no_books(tmp_path: Path) -> None:
+    assert Lived(tmp_path).books.settled(RUN, records.Outcome("stopped", 0, NOW))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -482,6 +482,30 @@ class TestRuns:
 
         assert (False, True) == (estate.marked_open(over), estate.marked_open(open_))
         assert [] == estate.launched(over, 1)
+
+    def test_mark_stays_until_the_books_are_closed(self, estate: Estate) -> None:
+        """The next sweep comes back to them. Damaged ones nobody can close: then it goes. Otherwise what a run cost is
+        never written, or it is looked at for ever."""
+
+        class Books:
+            answers: ClassVar[list[bool]] = [False, True]
+
+            def over(self, run: str) -> records.Cancel | None:
+                return None
+
+            def settled(self, run: str, outcome: records.Outcome) -> bool:
+                if run == broken:
+                    raise records.RecordInvalid("garbled")
+                return self.answers.pop(0)
+
+        over, broken = estate.open(), estate.open()
+        estate.finish(over, 1)
+        estate.finish(broken, 1)
+        estate.sweep(limits=Books())
+        assert (True, False) == (estate.marked_open(over), estate.marked_open(broken))
+        estate.sweep(limits=Books())
+
+        assert not estate.marked_open(over)
 
     def test_mark_without_a_run_goes_half_an_hour_later(self, estate: Estate) -> None:
         """Whoever made it died before it wrote the run; or is just about to."""

@@ -87,6 +87,9 @@ class FixedPrices:
     def bill(self, market: str, instance_type: str, zone: str, start: float, end: float) -> Bill:
         return Bill(0.03 * (end - start) / 3600)
 
+    def listed(self, instance_type: str) -> float | None:
+        return 0.085
+
 
 class _Outside:
     """Calls of `target`, each as a call of the outside world by `environment`."""

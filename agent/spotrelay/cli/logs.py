@@ -10,8 +10,9 @@ import typer
 
 from spotrelay.cli import told
 from spotrelay.cli.account import STACK
-from spotrelay.cli.looking import RunName, look, note, patiently
+from spotrelay.cli.looking import look, note, patiently
 from spotrelay.cli.ls import pool
+from spotrelay.cli.naming import RunName
 from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the commands share that look at runs: the run's name as a person types it, and the way to the store and back."""
+"""What the commands share that look at runs: the way to the store and back, and what is said beside the data."""
 
 from __future__ import annotations
 
@@ -8,35 +8,18 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from spotrelay.cli.account import STACK
 from spotrelay.cli.place import Place, Where
 from spotrelay.cli.told import plain
-from spotrelay.core.errors import SpotrelayError, StoreUnavailable
+from spotrelay.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from spotrelay.ports import BrowsableStore
 
 T = TypeVar("T")
-# A shell that completes a name waits for us.
-COMPLETE_WITHIN_S = 3.0
 # After the store's own patience (place.PATIENCE_S).
 AGAIN_S = 2.0
 
 
-def _names(context: typer.Context, incomplete: str) -> list[str]:
-    """For the shell. Whatever is wrong, there is nothing to complete, and no time to say it."""
-    from spotrelay.person import runs  # noqa: PLC0415
-
-    given = context.params
-    place = Place(given.get("store"), None, given.get("stack") or STACK, given.get("region"), given.get("profile"))
-    try:
-        found = look(place, lambda store: asyncio.wait_for(runs.names(store), COMPLETE_WITHIN_S))
-    except (SpotrelayError, OSError):
-        return []
-    return [name for name in found if name.startswith(incomplete)]
-
-
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Its name, or the beginning of it.", autocompletion=_names)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

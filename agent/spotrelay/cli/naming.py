@@ -22,10 +22,10 @@ def by() -> str:
         return f"somebody@{platform.node() or 'somewhere'}"
 
 
-def _names(begun: str) -> list[str]:
+def _names(context: typer.Context, incomplete: str) -> list[str]:
     """Of runs that begin so. Nothing, rather than an error in the middle of a line, where they cannot be had: only a
-    store that the environment names is asked, since a stack takes a second to find."""
-    url = os.environ.get("SPOTRELAY_STORE")
+    store that the line or the environment names is asked, since a stack takes a second to find."""
+    url = context.params.get("store") or os.environ.get("SPOTRELAY_STORE")
     if not url:
         return []
     try:
@@ -36,7 +36,7 @@ def _names(begun: str) -> list[str]:
             async with asyncio.timeout(_COMPLETED_WITHIN_S):
                 return await runs.names(open_store(url, patience=_COMPLETED_WITHIN_S))
 
-        return [name for name in asyncio.run(ask()) if name.startswith(begun)]
+        return [name for name in asyncio.run(ask()) if name.startswith(incomplete)]
     except Exception:  # whatever it was, the person learns it from the command
         return []
 

@@ -14,7 +14,8 @@ import typer
 
 from spotrelay.cli import told
 from spotrelay.cli.account import STACK
-from spotrelay.cli.looking import AsJson, RunName, ask, note
+from spotrelay.cli.looking import AsJson, ask, note
+from spotrelay.cli.naming import RunName
 from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
 from spotrelay.core.errors import NotFound, UsageError
 from spotrelay.core.keys import SnapshotId

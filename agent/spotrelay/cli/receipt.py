@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotrelay.cli.account import STACK
-from spotrelay.cli.looking import AsJson, RunName, look, note
+from spotrelay.cli.looking import AsJson, look, note
+from spotrelay.cli.naming import RunName
 from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
 from spotrelay.core.errors import UsageError
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from spotrelay.cli import told
 from spotrelay.cli.account import STACK
-from spotrelay.cli.looking import AsJson, RunName, look, note
+from spotrelay.cli.looking import AsJson, look, note
+from spotrelay.cli.naming import RunName
 from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import typer
 
 from spotrelay.cli import told
 from spotrelay.cli.account import STACK
-from spotrelay.cli.looking import AsJson, RunName, look, patiently
+from spotrelay.cli.looking import AsJson, look, patiently
 from spotrelay.cli.ls import STYLES, cost, pool, spending
+from spotrelay.cli.naming import RunName
 from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
 
 if TYPE_CHECKING:

@@ -8,20 +8,19 @@ import os
 import signal
 import socket
 import sys
-import time
 import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spotrelay.cli.account import STACK
-from spotrelay.cli.naming import by
-from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl, Where
-from spotrelay.core.errors import RunOver, UsageError
+from spotrelay.cli.by_hand import ByHand
+from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
+from spotrelay.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from spotrelay.core.messages import ResumeRequest
     from spotrelay.ports import BrowsableStore
+    from spotrelay.ui.actions import Actions
     from spotrelay.ui.security import Gate
 
 # One to remember, and to forward by ssh. Where it is taken, and none was asked for, any will do.
@@ -48,7 +47,8 @@ def ui(
     Example: spotrelay ui
     """
     where = Place(store, queue, stack_name, region, profile).find()
-    asyncio.run(serve(where, bind(port), open_browser=open_browser))
+    store_there = where.open_store()
+    asyncio.run(serve(store_there, ByHand(where, store_there), bind(port), open_browser=open_browser))
 
 
 def bind(port: int | None) -> socket.socket:
@@ -59,7 +59,7 @@ def bind(port: int | None) -> socket.socket:
     raise UsageError(f"port {port} of 127.0.0.1 is taken", next_step="choose another, or leave --port out")
 
 
-async def serve(where: Where, listening: socket.socket, *, open_browser: bool) -> None:
+async def serve(store: BrowsableStore, actions: Actions, listening: socket.socket, *, open_browser: bool) -> None:
     """Until SIGINT or SIGTERM: that is how it ends, so it is no error."""
     from aiohttp import web  # noqa: PLC0415
 
@@ -68,8 +68,7 @@ async def serve(where: Where, listening: socket.socket, *, open_browser: bool) -
 
     port = listening.getsockname()[1]
     gate = Gate(port)
-    store = where.open_store()
-    runner = Site(store, Asking(store, where), gate).runner()
+    runner = Site(store, actions, gate).runner()
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()
@@ -97,30 +96,3 @@ async def _told_to_end() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     await told.wait()
-
-
-class Asking:
-    """What the page's buttons do: `spotrelay stop` and `spotrelay resume`."""
-
-    def __init__(self, store: BrowsableStore, where: Where) -> None:
-        self._store, self._where = store, where
-        self.resumes = where.queue is not None
-
-    async def stop(self, run: str) -> None:
-        """Raises RunOver, StoreError; UsageError and QueueError where the launcher must be told and cannot be."""
-        from spotrelay.person.stop import stop  # noqa: PLC0415
-
-        said = await stop(self._store, self, run, by=by(), at=time.time())
-        if said.over:
-            raise RunOver(f"{run} is over")
-
-    async def resume(self, run: str) -> None:
-        """Raises as person.resume does."""
-        from spotrelay.person.resume import resume  # noqa: PLC0415
-
-        await resume(self._store, self, run, at=time.time())
-
-    async def post(self, request: ResumeRequest) -> None:
-        """The queue is opened for those who ring: a page that only looks needs none."""
-        async with self._where.open_queue() as queue:
-            await queue.post(request)

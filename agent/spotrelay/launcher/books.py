@@ -2,6 +2,9 @@
 
 Asked in two places. Before each new attempt, by the launcher, from what it has read already; and by the sweep, for an
 attempt that runs: a limit of hours or dollars must not wait for the next interruption.
+
+And once a run is over its books are closed, by the sweep: the last attempt's ledger is written, and list prices are
+looked up for the types it ran on. Nobody waits for that; it is what a receipt is made of.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from spotrelay.core import keys, limits, records, spec
-from spotrelay.launcher.ledger import Ledgers
+from spotrelay.launcher.ledger import PRICES_WITHIN_S, Ledgers
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.standing import Records, Standing
 
+# A price that is not to be had holds a ledger up for half of that. What is missing then will not come.
+SETTLED_WITHIN_S = 2 * PRICES_WITHIN_S
 STOPPED = "a person stopped the run while no attempt was running"
 
 
@@ -53,6 +58,16 @@ class RunBooks:
         if not (specification.limits.hours or specification.limits.dollars):
             return None
         return self._reached(specification, attempt, self._ledgers.through(run, attempt))
+
+    def settled(self, run: str, outcome: records.Outcome) -> bool:
+        """Close the books of a run that is over. Whether that is done, or was tried for long enough."""
+        if not outcome.attempt:
+            return True
+        self._ledgers.through(run, outcome.attempt, died_at=self._now())
+        if self._objects.get(keys.ledger(run, outcome.attempt)) is None:
+            return self._now() > outcome.at + SETTLED_WITHIN_S
+        self._ledgers.look_up_list_prices(run, outcome.attempt)
+        return True
 
     def _reached(self, specification: spec.Spec, attempt: int, ledger: records.Ledger) -> records.Cancel | None:
         message = limits.reached(specification, attempt, ledger, self._now())

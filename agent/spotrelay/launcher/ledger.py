@@ -51,6 +51,10 @@ class Prices(Protocol):
         """Of one instance, from `start` to `end`. Never raises for the price list's sake."""
         ...
 
+    def listed(self, instance_type: str) -> float | None:
+        """Dollars an hour on demand, kept in the bucket from then on. Likewise."""
+        ...
+
 
 class Traces(Protocol):
     """What an attempt left, where a caller has read it already."""
@@ -97,6 +101,12 @@ class Ledgers:
             if write:
                 ledger = self._write(run, ledger)
         return ledger
+
+    def look_up_list_prices(self, run: str, attempt: int) -> None:
+        """Of the types that attempts 1 to `attempt` ran on, so that what they cost can be held against them."""
+        claims = [self._read(records.Claim, keys.claim(run, number)) for number in range(1, attempt + 1)]
+        for instance_type in sorted({claim.instance_type for claim in claims if claim is not None}):
+            self._prices.listed(instance_type)
 
     def _own(
         self, run: str, attempt: int, before: records.Ledger, left: Traces, died_at: float | None

@@ -116,6 +116,9 @@ class Prices:
         dollars = None if listed.hourly is None else listed.hourly * (end - start) / 3600
         return Bill(dollars, final and listed.final)
 
+    def listed(self, instance_type: str) -> float | None:
+        return self._on_demand(instance_type).hourly
+
     # --- spot
 
     def _history(self, instance_type: str, zone: str, start: float, end: float) -> _History | None:

@@ -79,6 +79,10 @@ class Limits(Protocol):
         """Which limit a run that works has reached. Asked from several threads."""
         ...
 
+    def settled(self, run: str, outcome: records.Outcome) -> bool:
+        """Whether the books of a run that is over are closed, as far as they can be. Likewise."""
+        ...
+
 
 class Sweep:
     """`ensure`: the idempotent step that resume messages take too. One for each execution environment: it remembers."""
@@ -209,8 +213,10 @@ class Sweep:
         return {each for each in found if each is not None and each.attempt <= keys.LAST_ATTEMPT}
 
     def _missing(self, run: str, view: View, coming: Collection[int]) -> ResumeRequest | None:
-        if self._witness.outcome(run) is not None:
-            self._objects.delete(keys.open_run(run))
+        outcome = self._witness.outcome(run)
+        if outcome is not None:
+            if self._is_settled(run, outcome):
+                self._objects.delete(keys.open_run(run))
             return None
         traces = self._traces(run, view, coming)
         if traces.newest is None and self._witness.spec(run) is None:
@@ -218,6 +224,14 @@ class Sweep:
             return None
         attempt = missing(traces, self._now())
         return None if attempt is None else ResumeRequest(run, attempt)
+
+    def _is_settled(self, run: str, outcome: records.Outcome) -> bool:
+        """Its books are closed, or there are none that anybody could close."""
+        try:
+            return self._limits is None or self._limits.settled(run, outcome)
+        except records.RecordInvalid as error:
+            self._log("books.damaged", run=run, error=str(error))
+            return True
 
     def _traces(self, run: str, view: View, coming: Collection[int]) -> Traces:
         newest = self._witness.newest_claimed(run)

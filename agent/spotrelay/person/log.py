@@ -17,6 +17,7 @@ import re
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -79,15 +80,17 @@ class Log:
             if start is not None and attempt < start.attempt:
                 continue
             begin = start if start is not None and attempt == start.attempt else Position(attempt)
-            async for piece in self._read(begin):
-                yield piece
+            async with aclosing(self._read(begin)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     async def follow(self, start: Position | None = None) -> AsyncGenerator[Piece, None]:
         """As `read`, and on from there until the run (the attempt) is over."""
         at: Position | None = start
-        async for piece in self.read(start):
-            yield piece
-            at = _after(piece)
+        async with aclosing(self.read(start)) as pieces:
+            async for piece in pieces:
+                yield piece
+                at = _after(piece)
         looks, over_since = 0, None
         while True:
             came = False
@@ -138,19 +141,20 @@ class Log:
 
     # --- one attempt
 
-    async def _read(self, start: Position) -> AsyncIterator[Piece]:
+    async def _read(self, start: Position) -> AsyncGenerator[Piece, None]:
         segments = await self._segments(start.attempt)
         positions = [Position(start.attempt, number) for number in segments if number >= start.segment]
         expected = start.segment
-        async for at, data in self._ahead(positions, segments):
-            gap = f"attempt {at.attempt}: segments {expected} to {at.segment - 1} are missing"
-            skip = start.offset if at.segment == start.segment else 0
-            yield Piece(at._replace(offset=skip), data[skip:], gap if at.segment > expected else "")
-            expected = at.segment + 1
+        async with aclosing(self._ahead(positions, segments)) as coming:
+            async for at, data in coming:
+                gap = f"attempt {at.attempt}: segments {expected} to {at.segment - 1} are missing"
+                skip = start.offset if at.segment == start.segment else 0
+                yield Piece(at._replace(offset=skip), data[skip:], gap if at.segment > expected else "")
+                expected = at.segment + 1
 
     async def _ahead(
         self, positions: Sequence[Position], sizes: dict[int, int]
-    ) -> AsyncIterator[tuple[Position, bytes]]:
+    ) -> AsyncGenerator[tuple[Position, bytes], None]:
         coming: deque[tuple[Position, asyncio.Task[bytes]]] = deque()
         waiting, held = deque(positions), 0
         try:

@@ -4,6 +4,7 @@ Only what was written down by those who were there (P8): a figure that nobody me
 part in it says how many parts are missing.
 
     seconds     of a leg: the machine's claim, its command's start, the notice, the hand-over, as the agent wrote them.
+                Between two machines they are good to a second: that is how exactly both know EC2's time.
     lost        what the command had worked and no snapshot keeps. After a hand-over exactly. Of a machine that died
                 without a word there are bounds: its newest snapshot was committed, it was heard of once more, it was
                 found dead.
