@@ -59,6 +59,14 @@ async def opened(browser: Browser, site: Served, run: str = "", **looks: int | b
     return page
 
 
+def break_off(site: Served) -> None:
+    """Every connection, as a network does that goes away."""
+    assert site.runner.server is not None
+    for connection in site.runner.server.connections:
+        if connection.transport is not None:
+            connection.transport.abort()
+
+
 async def saved(store: BrowsableStore, run: str, root: Path, snapshot: SnapshotId) -> None:
     await Snapshots(store, run, root).save(snapshot)
 
@@ -321,10 +329,7 @@ async def test_a_connection_that_broke_is_made_again(browser: Browser) -> None:
     async with served(store) as site:
         page = await opened(browser, site)
         await page.until(row("one", "succeeded"))
-        assert site.runner.server is not None
-        for connection in site.runner.server.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
+        break_off(site)
         await write_ended(store, "two")
         await page.until(row("two", "succeeded"))
 
@@ -395,6 +400,23 @@ async def test_a_server_that_is_another_says_what_to_do(browser: Browser) -> Non
         page = await opened(browser, site)
         await page.until(row("one", "succeeded"))
         site.gate._session = "another"
-        for connection in site.runner.server.connections:
-            connection.transport.abort()
+        break_off(site)
         await page.until("document.querySelector('#trouble').textContent.includes('open the address')")
+
+
+async def test_a_page_out_of_sight_lets_go(browser: Browser) -> None:
+    """And takes up what it missed when it is looked at again. Otherwise a forgotten tab asks the store all night, and
+    the seventh is never answered: a browser has six connections to a server."""
+    store = memory()
+    await write_ended(store, "one")
+    async with served(store) as site:
+        page = await opened(browser, site)
+        await page.until(row("one", "succeeded"))
+        hidden = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+        told = "document.dispatchEvent(new Event('visibilitychange'))"
+        await page.of(hidden % "true" + told)
+        await until(lambda: not site.site.poller._tasks, what="nobody looks", within=10)
+        await write_ended(store, "two")
+        await page.of(hidden % "false" + told)
+        await page.until(row("two", "succeeded"))
+        assert "" == await page.text("#trouble")

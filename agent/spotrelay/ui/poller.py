@@ -1,11 +1,11 @@
 """What the store says, looked at once for all pages, and only while there are any. Requests to the store:
 
-    no page is open                     none
+    no page is in sight                 none
     first page                          1 for a thousand runs, 1 for each that is over: once, as long as we live
-    each page open, every 5 s           1 for a thousand open runs (what begins is seen by its mark)
+    as long as one is, every 5 s        1 for a thousand open runs (what begins is seen by its mark)
                     every 60 s          1 for a thousand runs (what was removed)
     open runs, each every 10 s          6 each, and at most OPEN_A_LOOK of them a look: 2,400 a minute in all. With more
-                                        than 67 open runs each is looked at less often.
+                                        than 66 open runs each is looked at less often.
     a run in view, every 2 s            some 20, of its newest attempts alone: 600 a minute. Every 30 s once it is over.
 
 On S3 2,400 GET a minute are 6 cents an hour. Pages share all of it: two that show the same run cost what one does.

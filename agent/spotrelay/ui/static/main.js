@@ -40,6 +40,20 @@ function listen(run) {
   };
 }
 
+// A page out of sight lets go: nobody looks, so the store is not asked; and a browser has six connections to a server, so
+// that the seventh tab would wait for ever. Some seconds later, for who only looks something up.
+const AWAY_MS = 3000;
+let away = null;
+
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(away);
+  if (document.hidden) {
+    away = setTimeout(() => { stream?.close(); stream = null; }, AWAY_MS);
+  } else if (stream === null) {
+    listen(view.opened);
+  }
+});
+
 /** It is not there, or it is another one, which does not know this browser. */
 async function explain() {
   const answer = await fetch("/api/place").catch(() => null);
