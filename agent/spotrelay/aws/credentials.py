@@ -123,7 +123,8 @@ def _keys(document: dict[str, Any]) -> Keys:
 class Chain:
     """botocore's own, in a thread: some of its sources are other programs, or other services."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: str | None = None) -> None:
+        self._profile = profile
         self._source: Any = None
 
     async def keys(self) -> Keys:
@@ -133,7 +134,7 @@ class Chain:
         if self._source is None:
             import botocore.session  # noqa: PLC0415 - see the head of this file
 
-            self._source = botocore.session.get_session().get_credentials()
+            self._source = botocore.session.Session(profile=self._profile).get_credentials()
         if self._source is None:
             raise StoreDenied("there are no credentials", next_step="see what the profile or file says")
         frozen = self._source.get_frozen_credentials()
