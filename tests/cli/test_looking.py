@@ -161,6 +161,27 @@ async def test_names_and_their_beginnings(bucket: Path) -> None:
     assert [RUN, f"{RUN}-2"] == completed.out.split()
 
 
+async def test_the_journal_tells_each_phase_in_a_line(left_by_a_run: Path) -> None:
+    """Of the attempt that was interrupted: one line for each step, with run, attempt and instance in all of them, and
+    what was saved and signalled between. Otherwise a person greps for a story that nobody told."""
+    claim = json.loads((left_by_a_run / "runs" / RUN / "attempts" / "00001" / "claim.json").read_text())
+    log = left_by_a_run.parent / "state" / claim["instance"] / "agent.log"
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    ours = [line for line in lines if line.get("phase") != "arriving" and line.get("happened") != "Assigned"]
+    ours = ours[: next(at for at, line in enumerate(ours) if line.get("phase") == "staying") + 1]
+    phases = [line["phase"] for line in ours if line["event"] == "lifecycle.step"]
+
+    assert [
+        *("waiting", "restoring", "starting", "running"),
+        *("draining", "saving", "handing-over", "staying"),
+    ] == phases
+    assert {(RUN, 1, claim["instance"])} == {(line["run"], line["attempt"], line["instance"]) for line in ours}
+    events = [line["event"] for line in ours]
+    for told in ("command.started", "notice.received", "resume.posted", "command.signalled", "command.ended"):
+        assert 1 == events.count(told), told
+    assert events.index("notice.received") < events.index("command.signalled") < events.index("command.ended")
+
+
 # --- where nobody answers
 
 
