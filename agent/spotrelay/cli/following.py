@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import aclosing
+import time
+from contextlib import aclosing, suppress
 
 from rich.console import Console
 
 from spotrelay.core import records
-from spotrelay.core.errors import RunAtLimit, RunError, RunFailed, RunStopped
+from spotrelay.core.errors import RunAtLimit, RunError, RunFailed, RunStopped, StoreError
 from spotrelay.person.follow import Became, Said, follow, said_of
 from spotrelay.person.glance import State
 from spotrelay.ports import BrowsableStore
@@ -36,6 +37,7 @@ async def until_over(store: BrowsableStore, run: str, console: Console, *, optio
                     case Became():
                         console.print(_told(each), markup=False, soft_wrap=True)
                         if each.seen.outcome is not None:
+                            await _sum_up(store, run, console)
                             return each.seen.outcome
                     case _:
                         console.print(f"the store does not answer: {each.why}", markup=False, soft_wrap=True)
@@ -43,6 +45,16 @@ async def until_over(store: BrowsableStore, run: str, console: Console, *, optio
         console.print(f"{run} goes on without you. To end it: spotrelay stop {run}{options}", soft_wrap=True)
         raise
     raise AssertionError("unreachable: it ends with an outcome, or is left")
+
+
+async def _sum_up(store: BrowsableStore, run: str, console: Console) -> None:
+    """The receipt, for eyes. It can be had later as well: a store that is away now is no reason for another end."""
+    from spotrelay.cli.receipt_drawn import print_receipt  # noqa: PLC0415 - as long as nothing is over, not needed
+    from spotrelay.person.receipt import receipt  # noqa: PLC0415
+
+    if console.is_terminal:
+        with suppress(StoreError):
+            print_receipt(await receipt(store, run), time.time(), console)
 
 
 def judge(run: str, outcome: records.Outcome, options: str = "") -> None:

@@ -21,8 +21,8 @@ from spotrelay.person.receipt import WORKS, Leg, Receipt
 _LEAST_BAR, _LARGEST_BAR = 12, 60
 
 
-def print_receipt(found: Receipt, now: float) -> None:
-    console = Console()
+def print_receipt(found: Receipt, now: float, console: Console | None = None) -> None:
+    console = console or Console()
     if not console.is_terminal:
         for each in found.legs:
             print("\t".join((str(each.number), plain(_pool(each)), plain(receipt_told.leg(each)))))
