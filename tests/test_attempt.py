@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import pwd
 import shutil
 import time
 from pathlib import Path
@@ -228,6 +231,34 @@ async def test_directory_is_that_of_the_newest_snapshot(tmp_path: Path) -> None:
     assert "new" == (tmp_path / "job" / "state").read_text()
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("name", "user", "owner"),
+    [
+        pytest.param(SnapshotId(0, 0), "nobody", pwd.getpwnam("nobody").pw_uid, id="a person's computer"),
+        pytest.param(SnapshotId(1, 0), "nobody", 1234, id="a machine of the run"),
+        pytest.param(SnapshotId(0, 0), None, 1234, id="no user is named"),
+    ],
+)
+async def test_first_snapshot_becomes_the_run_s_user_s(
+    name: SnapshotId, user: str | None, owner: int, tmp_path: Path
+) -> None:
+    """The numbers of a person's computer mean nothing on a machine, those of the run's machines do. Otherwise the
+    command may not write its own checkpoint, or a second user's files are the first one's after an interruption."""
+    store = memory()
+    there = tmp_path / "laptop"
+    there.mkdir()
+    (there / "state").touch()
+    for path in (there, there / "state"):
+        os.chown(path, 1234, 1234)
+    await snapshot(store, there, name)
+    run = {"name": RUN, "command": ["true"], "directory": str(tmp_path / "job")} | ({"user": user} if user else {})
+
+    assert ev.Restored() == await made(tmp_path, store=store, number=name.attempt + 1, run=run).restore()
+    assert [owner] * 2 == [path.stat().st_uid for path in (tmp_path / "job", tmp_path / "job" / "state")]
+
+
 async def test_what_an_attempt_began_from_stays(tmp_path: Path) -> None:
     """A snapshot that a fenced attempt commits late is never restored from, not by the attempt after the next either.
     Otherwise work that was done twice comes back as the older one (P1)."""
@@ -288,7 +319,7 @@ async def test_directory_of_doubtful_origin_is_restored(
     assert "whole" == (tmp_path / "job" / "state").read_text()
 
 
-async def failing_restore(*_: Any) -> None:
+async def failing_restore(*_: Any, **__: Any) -> None:
     raise PackCorrupt("a pack")
 
 
@@ -377,6 +408,40 @@ async def test_end_after_our_signal_is_an_interruption(
     await mine.close()
 
 
+async def test_code_that_its_framework_is_known_for_is_clean(tmp_path: Path) -> None:
+    """torchrun exits 1 whatever its workers did; a spec that names codes goes first. Otherwise each hand-over of a job
+    of several workers is called unclean, and fails where the spec is strict."""
+    (tmp_path / "torchrun").write_text("#!/bin/sh\nexec " + trainer(tmp_path, code=1))
+    (tmp_path / "torchrun").chmod(0o755)
+    for tables, clean in (({}, True), ({"interrupt": {"clean_exit_codes": [0]}}, False)):
+        mine = made(tmp_path, command=[str(tmp_path / "torchrun"), "train.py"], **tables)
+        await mine.spawn()
+        await said(tmp_path / f"{RUN}-1.log", "ready")
+        await mine.signal()
+        async with asyncio.timeout(WITHIN_S):
+            await mine.ended()
+
+        assert clean is mine.clean
+        await mine.close()
+        (tmp_path / f"{RUN}-1.log").unlink()
+
+
+async def test_command_finds_how_long_it_has(tmp_path: Path) -> None:
+    """In a file outside of its directory, which is not there before. Otherwise it cannot choose a checkpoint that it
+    has the time for, or takes the last machine's word for this one's."""
+    (tmp_path / f"{RUN}-1.notice").write_text("of an agent before this one")
+    wait = 'until [ -s "$SPOTRELAY_NOTICE" ]; do echo "waits $$"; sleep 0.02; done; cat "$SPOTRELAY_NOTICE" > notice'
+    mine = made(tmp_path, command=["sh", "-c", wait], wall=1000.0)
+    await mine.spawn()
+    await said(tmp_path / f"{RUN}-1.log", "waits")
+    mine.announce(93.04)
+    async with asyncio.timeout(WITHIN_S):
+        await mine.ended()
+
+    assert {"seconds_left": 93.0, "deadline": 1093.0} == json.loads((tmp_path / "job/notice").read_text())
+    await mine.close()
+
+
 async def test_command_that_ended_by_itself_but_for_a_leftover_was_not_interrupted(tmp_path: Path) -> None:
     """The program ended with 0 before our signal, which only its forgotten helper got. Otherwise a finished run is run
     again."""
@@ -395,7 +460,7 @@ async def test_command_that_ended_by_itself_but_for_a_leftover_was_not_interrupt
 
 async def test_command_knows_its_run_and_attempt(tmp_path: Path) -> None:
     """In its environment, beside the spec's own. Otherwise a program cannot tell whether it begins or goes on."""
-    show = 'echo "$SPOTRELAY_RUN $SPOTRELAY_ATTEMPT $SPOTRELAY_SNAPSHOT $MORE" > said'
+    show = 'echo "$SPOTRELAY_RUN $SPOTRELAY_ATTEMPT $SPOTRELAY_SNAPSHOT $SPOTRELAY_RESUMED $MORE" > said'
     store = memory()
     await snapshot(store, tmp_path / "a", SnapshotId(1, 4), some="file")
     run = {"name": RUN, "command": ["sh", "-c", show], "directory": str(tmp_path / "job"), "env": {"MORE": "x"}}
@@ -404,7 +469,7 @@ async def test_command_knows_its_run_and_attempt(tmp_path: Path) -> None:
     await mine.spawn()
     await mine.ended()
 
-    assert f"{RUN} 2 1-4 x\n" == (tmp_path / "job" / "said").read_text()
+    assert f"{RUN} 2 1-4 1 x\n" == (tmp_path / "job" / "said").read_text()
     await mine.close()
 
 

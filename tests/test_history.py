@@ -50,6 +50,22 @@ async def test_newest_of_the_predecessor_is_the_base() -> None:
     assert SnapshotId(1, 10) == await History(store, RUN).newest_allowed(2)
 
 
+async def test_what_a_snapshot_came_of() -> None:
+    """The newest first, along the bases, without what was fenced. Otherwise a checkpoint is put back that another life
+    of the directory had written."""
+    store = memory()
+    ids = [await commit(store, 0, 0), await commit(store, 1, 0), await commit(store, 1, 1)]
+    await fix(store, 1, ids[0])
+    await fix(store, 2, ids[1])
+    fenced, here = ids[2], await commit(store, 2, 0)
+    newer = await commit(store, 2, 1)
+    history = History(store, RUN)
+
+    assert [here, ids[1], ids[0]] == await history.before(newer)
+    assert fenced not in await history.before(newer)
+    assert [] == await history.before(ids[0])
+
+
 async def test_late_snapshot_of_a_fenced_attempt_does_not_count() -> None:
     """Attempt 1 was given up, attempt 2 began from 1-0, and then 1-1 arrives. Restored, it would undo what 2 has done
     and mix two lives of one directory."""

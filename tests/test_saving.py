@@ -6,8 +6,10 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from spotrelay import saving
 from spotrelay.core import keys
@@ -19,6 +21,7 @@ from spotrelay.ports import Store
 from spotrelay.saving import Saver
 from spotrelay.snapshot import Saved, Snapshots, housekeeping
 from spotrelay.snapshot.housekeeping import KEEP, Housekeeping
+from spotrelay.snapshot.still import WAITS
 from support.imds import eventually
 from support.stores import RUN, Recording, failing, memory
 from support.story import until
@@ -213,6 +216,98 @@ async def test_notice_hastens_a_save_that_is_under_way(directory: Path) -> None:
     await saves.stop()
 
     assert 8 * 16 * MIB < told[0].bytes
+
+
+@pytest.fixture
+def restless(monkeypatch: pytest.MonkeyPatch, directory: Path) -> Callable[[], None]:
+    """The directory moves before each look, from now on until the fixture is called."""
+    moves, original = True, Snapshots._look
+
+    async def look(self: Snapshots, *arguments: Any, **how: Any) -> Any:
+        if moves:
+            (directory / "weights").write_bytes(os.urandom(1000))
+        return await original(self, *arguments, **how)
+
+    def rest() -> None:
+        nonlocal moves
+        moves = False
+
+    monkeypatch.setattr(Snapshots, "_look", look)
+    return rest
+
+
+async def test_directory_that_never_rests_is_committed_at_the_third_try_and_says_so(
+    restless: Callable[[], None], directory: Path
+) -> None:
+    """Twice there is hope that a checkpoint is finished next time; then old news is worse than a file that is called
+    moving. Once it rests, nothing is. Otherwise a program with a busy file loses hours, or all others their
+    certainty."""
+    told, store, log = list[Saved](), memory(), list[str]()
+    saves = saver(store, directory, told.append)
+    with structlog.testing.capture_logs() as lines:
+        saves.start(0.2)
+        await eventually(lambda: len(told) == 2, "two saves")
+        log = [line["event"] for line in lines]
+        restless()
+        await eventually(lambda: bool(told) and not told[-1].moving, "one of a directory at rest")
+        await saves.stop()
+
+    assert ["snapshot.restless"] * 2 + ["snapshot.saved"] * 2 == log[:4], "and from then on at once"
+    assert [(Path("weights"),)] * 2 == [saved.moving for saved in told[:2]]
+
+
+async def test_tries_are_over_before_the_newest_snapshot_is_too_old(directory: Path) -> None:
+    """Three tries from half of the interval on, as long as each may take, and the pauses between them. Otherwise a
+    program with a busy file loses more than save.every_s says."""
+    clock = Clock()
+    saves = Saver(Snapshots(memory(), RUN, directory), 1, told=lambda _: None, clock=clock)
+    saves.start(80)
+    try:
+        begins, takes = saves.due, 80 * saving.AGAIN_AFTER
+        for tries in (1, 2):
+            saves._restless, clock.now = tries, begins + takes
+            begins = saves.next_after(begins)
+    finally:
+        await saves.stop()
+
+    assert 40 + 2 * (takes + 5) == begins
+    assert begins + takes < 80
+
+
+async def test_after_a_notice_nothing_mixed_takes_the_place_of_a_whole_snapshot(
+    restless: Callable[[], None], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it has to be tried: the snapshot before the notice stands until the last save (P4). Otherwise a
+    machine that goes early leaves half a checkpoint as the newest state."""
+    monkeypatch.setattr(saving, "FULL_AFTER_S", 0.0)
+    monkeypatch.setattr(saving, "FULL_EVERY_S", 0.01)
+    monkeypatch.setattr(saving, "STILL_S", 0.01)
+    store, told = memory(), list[Saved]()
+    saves = saver(store, directory, told.append)
+    with structlog.testing.capture_logs() as lines:
+        saves.start(0)
+        saves.hurry()
+        tries = lambda: sum(line["event"] == "snapshot.restless" for line in lines)  # noqa: E731
+        await eventually(lambda: tries() > 4, "some tries")
+        await saves.stop()
+    assert [] == await committed(store)
+
+    await saves.save()
+
+    assert [()] == [saved.moving for saved in told], "the last save needs no rest"
+
+
+async def test_what_restless_tries_sent_counts_for_the_forecast(restless: Callable[[], None], directory: Path) -> None:
+    """A checkpoint is all that was sent for it, in as many saves. Otherwise the last save gets too few seconds."""
+    told = list[Saved]()
+    saves = saver(memory(), directory, told.append)
+    await saves.save()
+    saves.start(0.2)
+    await eventually(lambda: len(told) == 2, "the third try")
+    await saves.stop()
+
+    assert saves.forecast().dirty is not None
+    assert saves.forecast().dirty >= 1000 * (2 * (1 + len(WAITS)) + 1)  # type: ignore[operator]
 
 
 async def test_command_that_ends_at_once_is_not_disturbed(directory: Path) -> None:

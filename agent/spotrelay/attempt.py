@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import secrets
 import signal
@@ -18,10 +19,11 @@ from pathlib import Path
 import structlog
 
 from spotrelay import host
+from spotrelay.checkpoints.mending import Mending
 from spotrelay.command import child as children
 from spotrelay.command.output import OutputShipper
 from spotrelay.core import events as ev
-from spotrelay.core import keys, records
+from spotrelay.core import frameworks, keys, records
 from spotrelay.core.ends import End, Exited
 from spotrelay.core.errors import (
     AlreadyExists,
@@ -58,6 +60,8 @@ LOOK_S = 0.5
 # How old the last beat that found nobody else may be when something is deleted: four beats. A successor waits three
 # minutes for a heart that is silent (predecessors.py), so two are left for a request that is under way.
 OWNED_S = 60.0
+# An unfinished checkpoint is looked for in so many earlier snapshots, whole. Housekeeping keeps three of an attempt.
+LOOK_BACK = 8
 # What a helper gets to end once its program has: it has nothing to save, only something to close.
 LEFT_BEHIND_S = 3.0
 
@@ -74,7 +78,8 @@ class Arrival:
 
 class Attempt:
     """`wall`: unix seconds as EC2 sees them; `clock`: monotonic. `output`: the file for what the command says.
-    `cgroup`: the command's own, if there is one."""
+    `cgroup`: the command's own, if there is one. `announced`: the folder, readable for the command, in which a file
+    appears that tells it how long it has; by default the output's."""
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class Attempt:
         wall: Callable[[], float],
         clock: Callable[[], float],
         cgroup: Path | None = None,
+        announced: Path | None = None,
     ) -> None:
         self.spec, self.number, self.store = arrival.spec, arrival.number, arrival.store
         self.run = arrival.spec.run.name
@@ -97,6 +103,7 @@ class Attempt:
         self.refusal: SpotrelayError | None = None
         self.stopped: ev.Stopped | None = None
         self.message = ""
+        self.unfinished: list[str] = []
         self.timings: dict[str, float] = {}
         self._arrival, self._identity = arrival, identity
         self._environment, self._wall, self._clock, self._cgroup = environment, wall, clock, cgroup
@@ -113,6 +120,8 @@ class Attempt:
             instance=identity.instance_id,
         )
         self._output_path = output
+        self._announcement = (announced or output.parent) / f"{self.run}-{self.number}.notice"
+        self._framework = frameworks.recognise(self.spec.run.command)
         self._output = OutputShipper(arrival.store, self.run, self.number, output)
         self._shipping: asyncio.Task[None] | None = None
         self.saver = Saver(self._snapshots, self.number, told=self._on_saved, line=line, clock=clock)
@@ -201,9 +210,11 @@ class Attempt:
             )
             if self._marker.holds():
                 await self._take_up(snapshot)
+                await self._mend(snapshot, also_itself=True)
             else:
                 self._marker.remove()
                 await self._rebuild(snapshot)
+                await self._mend(snapshot)
                 self._marker.set()
         except StoreError as error:
             return self._outside_fault(error)
@@ -216,15 +227,29 @@ class Attempt:
         if snapshot is None:
             await asyncio.to_thread(host.make_directory, Path(self.spec.run.directory), self.spec.run.user)
             return
-        self._restored = await patiently(lambda: self._snapshots.restore(snapshot), what="restore", for_s=PATIENCE_S)
-        if snapshot.attempt == 0:
-            await asyncio.to_thread(host.give, Path(self.spec.run.directory), self.spec.run.user)
+        # Attempt 0 is a person's computer: its uid 1000 is nobody's here, or somebody else's.
+        owner = host.owner_for(self.spec.run.user) if snapshot.attempt == 0 else None
+        self._restored = await patiently(
+            lambda: self._snapshots.restore(snapshot, owner=owner), what="restore", for_s=PATIENCE_S
+        )
         self._log.info("snapshot.restored", snapshot=str(snapshot), files=self._restored.files)
 
     async def _take_up(self, snapshot: SnapshotId | None) -> None:
         self._log.warning("directory.taken_up", why="the agent was restarted", stands=str(snapshot))
         if snapshot is not None:
             await patiently(lambda: self._snapshots.recall(snapshot), what="manifest", for_s=PATIENCE_S)
+
+    async def _mend(self, snapshot: SnapshotId | None, *, also_itself: bool = False) -> None:
+        """A checkpoint that was being written when the machine died is not what the command goes on from."""
+        earlier: list[SnapshotId] = []
+        if snapshot is not None:
+            earlier = await patiently(lambda: self.history.before(snapshot), what="snapshots", for_s=PATIENCE_S)
+            earlier = ([snapshot] if also_itself else []) + earlier
+        directory = Path(self.spec.run.directory)
+        mending = Mending(directory, self.store, self.run, self._snapshots, self.number)
+        self.unfinished = await mending.mend(
+            self.spec.save.unfinished, earlier[:LOOK_BACK], since=self._began or self._wall()
+        )
 
     async def _fix_base(self) -> SnapshotId | None:
         """Choose what this attempt begins from, for ever (`history.py`). A restarted agent has snapshots of its own."""
@@ -250,12 +275,18 @@ class Attempt:
 
     async def spawn(self) -> Event:
         run = self.spec.run
+        self._announcement.unlink(missing_ok=True)
         try:
             self.child = await children.spawn(
                 run.command,
                 directory=Path(run.directory),
                 output=self._output_path,
-                environment={**self._environment, **run.env, **self._own_environment()},
+                environment={
+                    **(self._framework.environment if self._framework else {}),
+                    **self._environment,
+                    **run.env,
+                    **self._own_environment(),
+                },
                 user=run.user,
                 umask=int(run.umask, 8),
                 cgroup=self._cgroup,
@@ -273,7 +304,20 @@ class Attempt:
             "SPOTRELAY_RUN": self.run,
             "SPOTRELAY_ATTEMPT": str(self.number),
             "SPOTRELAY_SNAPSHOT": str(self.newest) if self.newest else "",
+            "SPOTRELAY_RESUMED": "1" if self.newest and self.newest.attempt else "0",
+            "SPOTRELAY_NOTICE": str(self._announcement),
         }
+
+    def announce(self, seconds: float) -> None:
+        """To the command, before the signal: how long *it* has, the save's share taken off. Whole or not there."""
+        said = {"seconds_left": round(seconds, 1), "deadline": round(self._wall() + seconds, 1)}
+        written = self._announcement.with_suffix(".new")
+        try:
+            written.write_text(json.dumps(said) + "\n")
+            written.chmod(0o644)
+            written.replace(self._announcement)
+        except OSError as error:  # the signal tells it, too
+            self._log.warning("notice.unannounced", error=str(error))
 
     # --- the command
 
@@ -296,6 +340,8 @@ class Attempt:
     def clean(self) -> bool:
         """It ended after our signal, with a code that the spec calls clean."""
         codes = self.spec.interrupt.clean_exit_codes
+        if codes is None:
+            codes = self._framework.clean_exit_codes if self._framework else (0,)
         return self._signalled_at is not None and isinstance(self.end, Exited) and self.end.code in codes
 
     async def signal(self) -> None:
@@ -426,6 +472,7 @@ class Attempt:
             warning=self._warned,
             noticed_at=self._on_the_wall(noticed_at),
             worked_s=None if self._spawned_at is None else (self._ended_at or self._clock()) - self._spawned_at,
+            unfinished=self.unfinished,
         )
         await self._written(keys.handover(self.run, self.number), records.encode(handover), HANDOVER_S)
         await self._ship_output()
@@ -494,6 +541,7 @@ class Attempt:
             running_since=self._on_the_wall(self._spawned_at),
             next_save_at=self._on_the_wall(self.saver.due),
             line=self._output.line,
+            unfinished=self.unfinished,
         )
 
     def _on_the_wall(self, moment: float | None) -> float | None:

@@ -115,6 +115,7 @@ class Arriving:
             wall=self._wall,
             clock=time.monotonic,
             cgroup=self._cgroup() if self._settings.owns_machine else None,
+            announced=self._settings.announced,
         )
 
     async def _user_data(self) -> bytes | None:

@@ -44,6 +44,20 @@ class History:
                 return SnapshotId.parse(base.snapshot) if base.snapshot else None
         return None
 
+    async def before(self, snapshot: SnapshotId) -> list[SnapshotId]:
+        """What `snapshot` came of and is still there, the newest first: what others saved and was fenced, is not."""
+        saved = keys.snapshots_among(await self.store.list(keys.snapshots(self.run)))
+        found: list[SnapshotId] = []
+        while True:
+            own = [one for one in saved if one.attempt == snapshot.attempt and one.number < snapshot.number]
+            found += sorted(own, reverse=True)
+            base = await self.base(snapshot.attempt) if snapshot.attempt else None
+            earlier = SnapshotId.parse(base.snapshot) if base is not None and base.snapshot else None
+            if earlier is None or earlier.attempt >= snapshot.attempt:
+                return found
+            found += [earlier] if earlier in saved else []
+            snapshot = earlier
+
     async def base(self, attempt: int) -> records.Base | None:
         return await self._read(records.Base, keys.base(self.run, attempt))
 

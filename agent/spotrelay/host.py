@@ -29,34 +29,20 @@ def make_directory(directory: Path, user: str | None) -> None:
     if directory.is_dir():
         return
     directory.mkdir(parents=True)
-    try:
-        account = pwd.getpwnam(user) if user is not None else None
-    except KeyError:
-        return  # nobody can start the command either, and is told there
-    if account is not None and os.geteuid() == 0:
-        os.chown(directory, account.pw_uid, account.pw_gid)
+    if (owner := owner_for(user)) is not None:
+        os.chown(directory, *owner)
 
 
-def give(directory: Path, user: str | None) -> None:
-    """All of it to whom the run is run as. What a laptop saved has the laptop's owners, whose numbers are somebody
-    else's here, or nobody's: the command could read its own directory, and write nothing. Blocking; needs root."""
-    if os.geteuid() != 0:
-        return
+def owner_for(user: str | None) -> tuple[int, int] | None:
+    """uid and gid of what is made for the run's user; None where it stays whose it is: nobody is named, we may not give
+    anything away, or there is no such user. Then nobody can start the command either, and that is told there."""
+    if user is None or os.geteuid() != 0:
+        return None
     try:
-        account = pwd.getpwnam(user) if user is not None else pwd.getpwuid(0)
+        account = pwd.getpwnam(user)
     except KeyError:
-        return  # as above
-    owner, refused = (account.pw_uid, account.pw_gid), 0
-    for folder, directories, files, at in os.fwalk(directory, follow_symlinks=False):
-        for name in (".", *directories, *files):
-            try:
-                status = os.stat(name, dir_fd=at, follow_symlinks=False)
-                if (status.st_uid, status.st_gid) != owner:
-                    os.chown(name, *owner, dir_fd=at, follow_symlinks=False)
-            except OSError as error:
-                refused += 1
-                if refused == 1:
-                    structlog.get_logger().error("owner.unchanged", path=f"{folder}/{name}", error=str(error))
+        return None
+    return account.pw_uid, account.pw_gid
 
 
 def _make_user(name: str) -> None:

@@ -277,6 +277,7 @@ class Relay:
         )
         if self.state.phase in (Phase.DRAINING, Phase.STOPPING):
             self._at("grace", plan.kill_at, ev.GraceOver())
+            self._mine.announce(plan.kill_at - now)
         if self._save_limit is not None:
             self._save_limit.reschedule(asyncio.get_running_loop().time() + plan.commit_by - now)
         if self.state.phase is Phase.STAYING:

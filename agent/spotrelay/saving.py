@@ -9,6 +9,13 @@
 4. At the end: a save that is under way is abandoned, and the last one begins. What was read and sent counts: only what
    the last checkpoint changed is left.
 
+Beside the command, a snapshot has to be the directory at one moment (snapshot/still.py). One that does not come to rest
+is not committed, and tried again after a sixteenth of the interval: a checkpoint that was being written is finished by
+then, and the snapshot before it stands (P4). At the third time in a row it is committed nevertheless, and says which
+files moved (P8): the tries are over before the newest snapshot is older than the interval, so a program that rewrites a
+file all the time loses no more than others do. After a notice never: what the last save does not bring is better
+missing than mixed. The last save needs none of this, for nobody writes any more.
+
 A save that fails is logged, never raised: the command is not hurt by it (P6), and the snapshot before it stands.
 
 One save at a time, numbered from 0 within the attempt; between two of them, now and then, what nobody needs is deleted
@@ -34,12 +41,18 @@ from spotrelay.line import Line
 from spotrelay.snapshot import Progress, Saved, Snapshots, housekeeping
 from spotrelay.snapshot.housekeeping import Housekeeping
 from spotrelay.snapshot.pace import BRISK, FULL, GENTLE, Budget, Gait
+from spotrelay.snapshot.still import NAMED, Restless
 
 # After a recommendation, whatever the spec says (0, never, excepted).
 BRISK_EVERY_S = 60.0
 # After a notice. The first only for a command that does not end at once: most do, and then it would be in the way.
 FULL_AFTER_S = 1.0
 FULL_EVERY_S = 5.0
+# So often the directory may be restless before it is committed as it is; and how soon it is tried again.
+TRIES = 3
+AGAIN_AFTER = 1 / 16
+# How long one try waits for a moment in which nothing moves, if not AGAIN_AFTER: in 8 s, some GB are written.
+STILL_S = 8.0
 # What a checkpoint changes is the most that one of so many saves had to send: some fall between two checkpoints.
 SEEN = 5
 
@@ -66,6 +79,8 @@ class Saver:
         self._moved = asyncio.Event()  # `due` was
         self._under_way: asyncio.Task[None] | None = None
         self._sent: deque[int] = deque(maxlen=SEEN)
+        self._restless = 0  # tries in a row
+        self._uncounted = 0  # bytes that they sent
         self._look_s = 0.0
         self._tidy_at = clock() + housekeeping.EVERY_S
         self._log = structlog.get_logger()
@@ -104,20 +119,31 @@ class Saver:
             await asyncio.wait([self._under_way])
             self._under_way = None
 
-    async def save(self, progress: Callable[[Progress], None] | None = None, *, pace: Budget | None = None) -> Saved:
-        """One save, committed. Raises SnapshotError's and StoreError's families; cancelled, it commits nothing."""
+    async def save(
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        pace: Budget | None = None,
+        still: float | None = None,
+        anyway: bool = False,
+    ) -> Saved:
+        """One save, committed. `still` and `anyway` are Snapshots.save's. Raises SnapshotError's and StoreError's
+        families; cancelled, it commits nothing."""
         while True:
             snapshot = SnapshotId(self._attempt, self._number)
             first = not self._snapshots.known_packs()
             try:
-                saved = await self._snapshots.save(snapshot, progress=progress, pace=pace)
+                saved = await self._snapshots.save(snapshot, progress=progress, pace=pace, still=still, anyway=anyway)
             except AlreadyExists:  # by this attempt, before its agent was restarted, or by a save whose answer was lost
                 self._number += 1
                 continue
             self._number += 1
             self._learn(saved, pace.waited_s if pace else 0.0, first=first)
             self._told(saved)
-            self._log.info("snapshot.saved", snapshot=str(snapshot), files=saved.files, new_bytes=saved.new_bytes)
+            moving = [str(path) for path in saved.moving[:NAMED]]
+            self._log.info(
+                "snapshot.saved", snapshot=str(snapshot), files=saved.files, new_bytes=saved.new_bytes, moving=moving
+            )
             return saved
 
     # --- what a last save would take
@@ -136,11 +162,12 @@ class Saver:
     def _learn(self, saved: Saved, waited_s: float, *, first: bool) -> None:
         # The very first save of a run sends what was there before it; later ones send what checkpoints change.
         if not first:
-            self._sent.append(saved.new_bytes)
+            self._sent.append(saved.new_bytes + self._uncounted)
+        self._uncounted = 0
         self.last = saved
         rate = self._line.rate if self._line is not None else None
         sending = saved.new_bytes / rate if rate else 0.0
-        self._look_s = max(0.0, saved.seconds - waited_s - sending)
+        self._look_s = max(0.0, saved.seconds - waited_s - sending) / saved.looks
 
     # --- beside the command
 
@@ -166,15 +193,25 @@ class Saver:
         now = self._clock()
         if self._gait is FULL:
             return now + FULL_EVERY_S
+        if 0 < self._restless < TRIES:
+            return now + self._every_s * AGAIN_AFTER
         return began + max(self._every_s / 2, self._every_s - 2 * (now - began))
 
     async def _save_beside(self) -> None:
         self._pace = Budget(self._gait, within_s=self._every_s / 2)
+        anyway = self._restless >= TRIES - 1 and self._gait is not FULL
         try:
-            await self.save(pace=self._pace)
+            saved = await self.save(pace=self._pace, still=min(STILL_S, self._every_s * AGAIN_AFTER), anyway=anyway)
+        except Restless as error:
+            self._restless += 1
+            self._uncounted += error.sent
+            self._log.info("snapshot.restless", tries=self._restless, error=str(error))
         except Exception as error:  # a fault of ours, too: the next save may be spared by it, the last one tells
             foreseen = isinstance(error, SpotrelayError | OSError)
             self._log.warning("snapshot.failed", error=str(error), exc_info=not foreseen)
+        else:
+            # One that moves all the time will go on so: it is committed each time, until it comes to rest.
+            self._restless = TRIES if saved.moving else 0
         finally:
             self._pace = None
 

@@ -47,6 +47,7 @@ class Settings:
     owns_machine: bool
     limits: Mapping[str, str]
     kept: Path | None
+    announced: Path | None
     board: Path
     command_environment: Mapping[str, str]
 
@@ -62,6 +63,8 @@ class Settings:
             owns_machine=environment.get("SPOTRELAY_MACHINE") == "own",
             limits=dict(pair.split("=", 1) for pair in environment.get("SPOTRELAY_LIMITS", "").split() if "=" in pair),
             kept=Path(environment["RUNTIME_DIRECTORY"], "kept") if "RUNTIME_DIRECTORY" in environment else None,
+            # The state is nobody's but ours (UMask=0077); this folder the command may enter.
+            announced=Path(environment["RUNTIME_DIRECTORY"]) if "RUNTIME_DIRECTORY" in environment else None,
             board=Path(environment.get("RUNTIME_DIRECTORY", "") or environment.get("SPOTRELAY_STATE", STATE)),
             command_environment={k: v for k, v in environment.items() if not _is_ours(k)},
         )

@@ -1,4 +1,4 @@
-"""Who follows a run on a terminal gets its receipt at the end, and the end whatever becomes of the receipt."""
+"""Who follows a run gets its receipt at the end, beside the data, and the end whatever becomes of the receipt."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ async def followed(*, terminal: bool, broken: bool = False) -> tuple[records.Out
     return await until_over(store, RUN, Console(file=said, force_terminal=terminal, width=100)), said.getvalue()
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-async def test_the_receipt_is_for_eyes(terminal: bool) -> None:
-    """In a pipe, or a job's log, the run's own end is the last word."""
+@pytest.mark.parametrize(("terminal", "words"), [(True, f"{RUN}: succeeded after 60 s"), (False, "\tsucceeded")])
+async def test_the_receipt_is_no_data(terminal: bool, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It goes where everything about the run goes. Otherwise `spotrelay run --follow … | tail` shows dollars where the
+    command's last words should be."""
     outcome, said = await followed(terminal=terminal)
 
     assert outcome == OUTCOME
-    assert terminal == (f"{RUN}: succeeded after 60 s, 1 attempt" in said)
+    assert words in said
+    assert "" == capsys.readouterr().out
 
 
 async def test_no_receipt_is_no_other_end() -> None:
@@ -44,4 +46,4 @@ async def test_no_receipt_is_no_other_end() -> None:
     outcome, said = await followed(terminal=True, broken=True)
 
     assert outcome == OUTCOME
-    assert "succeeded after" not in said
+    assert f"{RUN}: succeeded" not in said

@@ -48,6 +48,18 @@ def test_kinds() -> None:
     assert [] == moments([], 0, notice=True, seed=None)
 
 
+def test_what_the_program_says() -> None:
+    """A moment of the program's own, colons and slashes in its words too, is no time. Otherwise nothing can be
+    interrupted within a checkpoint."""
+    plain, dying, path = moments(["/saving/", "/a: b:c/:no-notice", "//tmp/x/"], None, notice=True, seed=None)
+
+    assert [("saving", True), ("a: b:c", False), ("/tmp/x", True)] == [
+        (moment.said.pattern, moment.notice) for moment in (plain, dying, path) if moment.said
+    ]
+    with pytest.raises(UsageError, match="unterminated"):
+        moments(["/(/"], None, notice=True, seed=None)
+
+
 @pytest.mark.parametrize(("after", "count"), [(["1s", "2s"], 1), (["1s:soon"], None), (["1s:"], 0)])
 def test_contradictions_are_refused(after: list[str], count: int | None) -> None:
     """More moments than interruptions, kinds that there are not. Otherwise one of the two is silently ignored."""

@@ -162,6 +162,14 @@ class TestStore:
         assert [] == await store.folders("r/note/")
         assert [] == await store.folders("nothing/")
 
+    async def test_a_folder_goes_with_its_last_object(self, store: BrowsableStore) -> None:
+        """Otherwise a run that was removed is listed for ever."""
+        for key in ("r/a/deep/x", "r/b/y"):
+            await store.put(key, b"")
+        await store.delete("r/a/deep/x")
+
+        assert ["b"] == await store.folders("r/")
+
     async def test_folders_go_beyond_one_page(self, store: BrowsableStore) -> None:
         """Otherwise the 1,001st run does not exist."""
         names = [f"{number:04d}" for number in range(1100)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from spotrelay.core import spec
 from spotrelay.core.errors import SpecError
-from spotrelay.core.spec import FIELDS, MARKETS, SIGNALS, Instance, Interrupt, Limits, Run, Save, Spec
+from spotrelay.core.spec import FIELDS, MARKETS, SIGNALS, UNFINISHED, Instance, Interrupt, Limits, Run, Save, Spec
 
 GOOD: dict[str, Any] = {"run": {"name": "r", "command": ["true"], "directory": "/job"}}
 
@@ -45,7 +45,9 @@ SPECS = st.builds(
         clean_exit_codes=st.lists(st.integers(0, 255), max_size=4).map(tuple),
         strict_exit=st.booleans(),
     ),
-    st.builds(Save, every_s=st.floats(0, 86_400), memory_mib=st.integers(64, 65_536)),
+    st.builds(
+        Save, every_s=st.floats(0, 86_400), memory_mib=st.integers(64, 65_536), unfinished=st.sampled_from(UNFINISHED)
+    ),
     st.builds(
         Limits,
         attempts=st.integers(1, 99_999),
@@ -226,6 +228,7 @@ def test_missing_field_is_told(name: str) -> None:
         ("interrupt", "clean_exit_codes", [0, ["0"], [-1], [256], [True], [1.0], [float("nan")], "0"]),
         ("interrupt", "strict_exit", [0, 1, "true", None, []]),
         ("save", "every_s", [-1, 86_401, True, "300", float("nan"), float("inf"), None, 10**5000, -(10**400)]),
+        ("save", "unfinished", ["", "delete", True, 1, None, ["keep"]]),
         ("save", "memory_mib", [0, 63, 65_537, 64.5, True, "512", None]),
         ("limits", "attempts", [0, -1, 100_000, 1.0, 1.5, True, "7", float("nan"), 10**5000]),
         ("limits", "error_retries", [-1, 100_000, 0.0, False]),

@@ -44,6 +44,16 @@ def test_script_stops_at_its_first_failure(script: Path) -> None:
     assert "set -euo pipefail" in lines
 
 
+def test_installation_is_made_of_every_script() -> None:
+    """install.sh calls each that there is. Otherwise one is written, and on no machine."""
+    concerns = re.search("for concern in (.*); do", (PACKER / "install.sh").read_text())
+
+    assert concerns is not None
+    assert sorted(path.name for path in PACKER.glob("install-*.sh")) == sorted(
+        f"install-{concern}.sh" for concern in concerns[1].split()
+    )
+
+
 @pytest.mark.skipif(shutil.which("packer") is None, reason="no packer here: apt-get install packer")
 @pytest.mark.parametrize("base", BASES)
 def test_packer_takes_the_template(base: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -271,6 +272,28 @@ async def test_root_gives_files_back_to_their_owners(snapshots: Make, here: Path
 
     assert [] == differences(here, there)
     assert (1234, 4321) == ((there / "d/f").stat().st_uid, (there / "l").lstat().st_gid)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_everything_can_become_one_owner_s(snapshots: Make, here: Path, there: Path) -> None:
+    """Whole trees of another computer: large files, small ones, links, pipes, and nobody's set-id bits; and what is
+    saved next is what lies there. Otherwise the run's user meets files of a stranger's number."""
+    large = os.urandom(2 * MIB)
+    tree({"d/": {"f": b"1", "pipe": pipe()}, "large": large, "l": link("d"), "empty": b""}).write(here)
+    os.chown(here / "d/f", 1234, 4321)
+    (here / "d/f").chmod(0o6751)
+    await snapshots(here).save(FIRST)
+    one = snapshots(there)
+    await one.restore(FIRST, owner=(2345, 5432))
+    saved = await one.save(SECOND)
+    await snapshots(here).restore(SECOND)
+
+    assert {(2345, 5432)} == {
+        (path.lstat().st_uid, path.lstat().st_gid) for path in (there, *there.rglob("*"), here, *here.rglob("*"))
+    }
+    assert 0o751 == stat.S_IMODE((there / "d/f").stat().st_mode)
+    assert (0, large) == (saved.new_bytes, (here / "large").read_bytes())
 
 
 async def test_a_second_save_sends_only_a_manifest(snapshots: Make, here: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from spotrelay.core import keys
 from spotrelay.core.errors import RestoreFailed, StoreUnavailable
+from spotrelay.core.manifest import Extent
 from spotrelay.ports import Store
 from spotrelay.snapshot import Progress, Snapshots, restore
 from support import stores
@@ -189,3 +190,17 @@ async def test_progress_reaches_its_total(snapshots: Make, here: Path, there: Pa
 
     assert {8 * MIB} == {p.total for p in told}
     assert 8 * MIB == told[-1].bytes
+
+
+def test_neighbours_among_the_packs_belong_to_different_files() -> None:
+    """Each pack once, the longest files first. Otherwise all threads of a restore wait for the lock of one
+    file after the other."""
+
+    def places(*paths: bytes) -> restore.Places:
+        return [(path, Extent(0, f"{number}", 0, 1)) for number, path in enumerate(paths)]
+
+    parts = {"a": places(b"1"), "b": places(b"2"), "c": places(b"2"), "d": places(b"1", b"3"), "e": places(b"2")}
+
+    assert ["b", "a", "c", "d", "e"] == list(restore._side_by_side(parts))
+    many = {f"{number}": places(b"%d" % (number // 2)) for number in range(20)}
+    assert sorted(many) == sorted(restore._side_by_side(many))

@@ -30,7 +30,9 @@ def policies(aws: Account, deploy: Callable[..., Deployed]) -> dict[str, dict[st
     """By name; no intrinsic function is left in them."""
     outputs = deploy().standing.outputs
     found = {}
-    for policy, role in (("agent", outputs["InstanceRoleArn"]), ("launcher", outputs["LauncherRoleArn"])):
+    roles = {"agent": "InstanceRoleArn", "launcher": "LauncherRoleArn", "interrupt": "InterruptRoleArn"}
+    for policy, output in roles.items():
+        role = outputs[output]
         answer = aws.iam.get_role_policy(RoleName=role.rpartition("/")[2], PolicyName=policy)
         found[policy] = answer["PolicyDocument"]
     return found  # type: ignore[return-value]
@@ -73,11 +75,21 @@ def test_only_what_only_reads_goes_everywhere(policies: dict[str, dict[str, Any]
         each["Sid"] for policy in policies.values() for each in policy["Statement"] if each["Resource"] == "*"
     ]
 
-    assert ["Look"] == everywhere
+    assert ["Look", "Look"] == everywhere
     assert all(
         action.split(":")[1].startswith(("Describe", "Get"))
         for action in statement(policies["launcher"], "Look")["Action"]
     )
+    assert "ec2:DescribeInstances" == statement(policies["interrupt"], "Look")["Action"]
+
+
+def test_a_rehearsal_interrupts_only_ours(policies: dict[str, dict[str, Any]]) -> None:
+    """FIS gets a notice to the stack's own machines, and nothing else. Otherwise whoever may begin an experiment takes
+    anybody's."""
+    notices = statement(policies["interrupt"], "Notices")
+
+    assert {"ec2:SendSpotInstanceInterruptions", "ec2:DescribeInstances"} == allowed(policies["interrupt"])
+    assert {"StringEquals": {"aws:ResourceTag/spotrelay:stack": "spotrelay"}} == notices["Condition"]
 
 
 def test_the_agent_holds_little(policies: dict[str, dict[str, Any]]) -> None:

@@ -67,14 +67,14 @@ async def start(
     )
 
 
-async def spotrelay(*words: str, **how: Any) -> Said:
+async def spotrelay(*words: str, limit_s: float = LIMIT_S, **how: Any) -> Said:
     """Run it to its end; `how` as for `start`."""
-    return await ended(await start(*words, **how))
+    return await ended(await start(*words, **how), limit_s)
 
 
-async def ended(process: asyncio.subprocess.Process) -> Said:
+async def ended(process: asyncio.subprocess.Process, limit_s: float = LIMIT_S) -> Said:
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(limit_s):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:

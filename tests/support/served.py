@@ -46,8 +46,9 @@ class Asked:
 class Served:
     """`client` has the cookie; `stranger` has not."""
 
-    def __init__(self, port: int, gate: Gate, site: Site, actions: Any) -> None:
-        self.address, self.gate, self.site, self.actions = f"http://127.0.0.1:{port}", gate, site, actions
+    def __init__(self, port: int, gate: Gate, site: Site, runner: web.AppRunner, actions: Any) -> None:
+        self.runner, self.gate, self.site, self.actions = runner, gate, site, actions
+        self.address = f"http://127.0.0.1:{port}"
         self.client = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
         self.stranger = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
@@ -98,7 +99,7 @@ async def served(store: BrowsableStore, actions: Any = None) -> AsyncIterator[Se
     site = Site(store, actions, gate)
     runner = site.runner()
     await runner.setup()
-    page = Served(port, gate, site, actions)
+    page = Served(port, gate, site, runner, actions)
     try:
         await web.SockSite(runner, listening).start()
         async with page.client, page.stranger:

@@ -130,15 +130,15 @@ async def test_damage_on_the_way_is_fetched_again(kept: Kept) -> None:
     async def once(method: str, key: str) -> None:
         if method == "get_stream" and key.startswith(keys.packs(RUN)) and key not in spoiled:
             spoiled.add(key)
-            kept.store.spoil.add(key)  # type: ignore[attr-defined]
+            kept.store.spoil.add(key)
 
     kept.store.before = once
-    kept.store.spoil = set()  # type: ignore[attr-defined]
+    kept.store.spoil = set()
     inner = kept.store.store.get_stream
 
     async def get_stream(key: str, begin: Any) -> None:
-        if key in kept.store.spoil:  # type: ignore[attr-defined]
-            kept.store.spoil.discard(key)  # type: ignore[attr-defined]
+        if key in kept.store.spoil:
+            kept.store.spoil.discard(key)
             begin()(memoryview(b"garbage"))
         else:
             await inner(key, begin)

@@ -95,7 +95,7 @@ async def test_of_a_gigabyte_only_the_window_is_fetched() -> None:
             )
 
     store = Huge(memory())
-    book = Logbook(store, RUN)  # type: ignore[arg-type]  # the methods that are asked for
+    book = Logbook(store, RUN)
     end = await book.window(1)
     middle = await book.window(1, start=600 << 20)
 

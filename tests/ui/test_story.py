@@ -77,6 +77,17 @@ def test_a_sudden_death(death: records.Death | None) -> None:
     assert ended - (T + 10) - 60 == found["attempts"][0]["lost_s"]
 
 
+def test_an_attempt_whose_run_was_taken_up_again() -> None:
+    """It was stopped then, and did not die: nothing was lost."""
+    seen = Glance("demo", 2, claim=claim(2, at=T + 900))
+    attempts = (Attempt(1, CLAIMED, BASE, STATUS), Attempt(2, claim(2, at=T + 900), records.Base("1-1", T + 901, "i")))
+    past = [records.Outcome("stopped", 1, T + 120, snapshot="1-1")]
+    first, second = story(History(seen, None, None, attempts), MOMENTS, T + 905, past)["attempts"]
+
+    assert ("stopped", T + 120, 0.0) == (first["end"], first["ended"], first["lost_s"])
+    assert ("", None) == (second["end"], second["ended"])
+
+
 def test_a_claim_alone_ends_nobody() -> None:
     """The predecessor is still saving while its successor waits for it."""
     found = told(Attempt(1, CLAIMED, BASE, STATUS), Attempt(2, claim(2, at=T + 98)))

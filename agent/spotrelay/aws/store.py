@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -82,6 +83,10 @@ def open_store(
             return ObjectStore(MemoryStore(), patience)
         case _:
             raise UsageError(f"not a store's URL: {url!r}", next_step="use s3://bucket/prefix or file:///folder")
+
+
+def _holds(folder: Path) -> bool:
+    return any(files for _, _, files in os.walk(folder))
 
 
 def _folder(path: Path) -> LocalStore:
@@ -199,7 +204,12 @@ class ObjectStore:
         async def attempt() -> list[str]:
             with _classified(prefix):
                 found = await obstore.list_with_delimiter_async(self._store, prefix.rstrip("/") or None)
-                return sorted(name.rpartition("/")[2] for name in found["common_prefixes"])
+            names = sorted(name.rpartition("/")[2] for name in found["common_prefixes"])
+            if isinstance(self._store, LocalStore):
+                # What is left of a folder on a disk when all in it has been deleted; a bucket has no such thing.
+                root = Path(str(self._store.prefix), prefix)
+                names = [name for name in names if await asyncio.to_thread(_holds, root / name)]
+            return names
 
         return await self._retrying(attempt)
 

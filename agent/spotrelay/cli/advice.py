@@ -109,6 +109,10 @@ def _besides(report: Report) -> list[str]:
     deaths = [(b, a) for b, a in itertools.pairwise(report.attempts) if b.ended_by == "sudden death"]
     if any(after.continued is False for _, after in deaths):
         advice.append("After a sudden death it started over: checkpoint now and then too, not at the signal only.")
+    for attempt in report.attempts:
+        advice += [f"Attempt {attempt.number}: {line}." for line in attempt.unfinished]
+    if any(attempt.unfinished for attempt in report.attempts):
+        advice.append("Write a checkpoint under another name and rename it when it is whole: then none is unfinished.")
     if 0 < report.interruptions.held < report.interruptions.planned:
         done, planned = report.interruptions.held, report.interruptions.planned
         advice.append(f"It ended before all was done: {done} of {planned} interruptions took place.")

@@ -67,6 +67,7 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
     # The same fields, under the same names, from whoever knows them last: a sudden death leaves no hand-over.
     saved = handover.saved_bytes if handover else status.last_save_bytes if status else None
     restored = handover.restored_bytes if handover else status.restored_bytes if status else None
+    known = handover or status
     return AttemptReport(
         number=seen.number,
         instance=claim.instance,
@@ -76,7 +77,7 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
         ended_by="itself" if final or seen.interrupted is None else interrupted_by,
         end=end,
         exit_code=exit_code,
-        meaning=exits.meaning(end, told="signal_to_exit_s" in timings) if end else "",
+        meaning=exits.meaning(end, told="signal_to_exit_s" in timings, command=scene.plan.command) if end else "",
         clean=handover.clean if handover else None,
         reacted=handover.ended != "SIGKILL" if handover and noticed and "signal_to_exit_s" in timings else None,
         term_to_exit_s=timings.get("signal_to_exit_s"),
@@ -85,6 +86,7 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
         saved_bytes=saved,
         restored_bytes=restored,
         snapshot=next((record.snapshot for record in (handover, final, status) if record is not None), None),
+        unfinished=known.unfinished if known else [],
         seconds=(seen.computer.ended_at or scene.began + scene.seconds) - seen.computer.booted_at,
     )
 

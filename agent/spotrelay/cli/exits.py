@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
+from spotrelay.core import frameworks
 from spotrelay.core.ends import Exited, Killed
 
 _TERM = "the signal itself ended it: it had no handler for it, or not yet"
@@ -33,8 +35,11 @@ _BY_ITSELF = {
 }
 
 
-def meaning(end: str, *, told: bool) -> str:
+def meaning(end: str, *, told: bool, command: Sequence[str] = ()) -> str:
     """`end` as a hand-over has it ("exit code 3", "SIGKILL"). `told`: after our signal. Empty: nothing to add."""
     if told:
+        framework = frameworks.recognise(command)
+        if framework and end in [str(Exited(code)) for code in framework.clean_exit_codes if code]:
+            return f"so ends {framework.name} after the signal, whatever its program did"
         return _TOLD.get(end, "it ended after the signal, with a code of its own")
     return _BY_ITSELF.get(end, "")

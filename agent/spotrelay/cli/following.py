@@ -16,17 +16,21 @@ from contextlib import aclosing, suppress
 
 from rich.console import Console
 
+from spotrelay.cli.receipt_drawn import print_receipt
+from spotrelay.cli.told import plain
 from spotrelay.core import records
 from spotrelay.core.errors import RunAtLimit, RunError, RunFailed, RunStopped, StoreError
 from spotrelay.person.follow import Became, Said, follow, said_of
 from spotrelay.person.glance import State
+from spotrelay.person.receipt import receipt
 from spotrelay.ports import BrowsableStore
 
 _ENDS: dict[str, type[RunError]] = {"failed": RunFailed, "stopped": RunStopped, "limit": RunAtLimit}
 
 
 async def until_over(store: BrowsableStore, run: str, console: Console, *, options: str = "") -> records.Outcome:
-    """Its outcome. `options`: of the place, for what a person may type next. Raises StoreDenied."""
+    """Its outcome; its receipt has been shown. `options`: of the place, for what a person may type next. Raises
+    StoreDenied."""
     try:
         async with aclosing(follow(store, run)) as news:
             async for each in news:
@@ -35,12 +39,12 @@ async def until_over(store: BrowsableStore, run: str, console: Console, *, optio
                         sys.stdout.buffer.write(data)
                         sys.stdout.buffer.flush()
                     case Became():
-                        console.print(_told(each), markup=False, soft_wrap=True)
+                        console.print(plain(_told(each)), markup=False, soft_wrap=True)
                         if each.seen.outcome is not None:
                             await _sum_up(store, run, console)
                             return each.seen.outcome
                     case _:
-                        console.print(f"the store does not answer: {each.why}", markup=False, soft_wrap=True)
+                        console.print(plain(f"the store does not answer: {each.why}"), markup=False, soft_wrap=True)
     except asyncio.CancelledError:
         console.print(f"{run} goes on without you. To end it: spotrelay stop {run}{options}", soft_wrap=True)
         raise
@@ -48,13 +52,9 @@ async def until_over(store: BrowsableStore, run: str, console: Console, *, optio
 
 
 async def _sum_up(store: BrowsableStore, run: str, console: Console) -> None:
-    """The receipt, for eyes. It can be had later as well: a store that is away now is no reason for another end."""
-    from spotrelay.cli.receipt_drawn import print_receipt  # noqa: PLC0415 - as long as nothing is over, not needed
-    from spotrelay.person.receipt import receipt  # noqa: PLC0415
-
-    if console.is_terminal:
-        with suppress(StoreError):
-            print_receipt(await receipt(store, run), time.time(), console)
+    """The receipt can be had later as well: a store that is away now is no reason for another end."""
+    with suppress(StoreError):
+        print_receipt(await receipt(store, run), time.time(), console)
 
 
 def judge(run: str, outcome: records.Outcome, options: str = "") -> None:

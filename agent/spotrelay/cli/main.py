@@ -15,6 +15,7 @@ from spotrelay.cli.deploy import deploy
 from spotrelay.cli.destroy import destroy
 from spotrelay.cli.doctor import doctor
 from spotrelay.cli.init import init
+from spotrelay.cli.interrupt import interrupt
 from spotrelay.cli.logs import logs
 from spotrelay.cli.ls import ls
 from spotrelay.cli.pull import pull
@@ -46,7 +47,7 @@ app.command(rich_help_panel=BEGIN)(init)
 app.command("run", rich_help_panel=BEGIN)(run_command)
 for watching in (ls, status, logs, snapshots, pull, receipt, ui, top):
     app.command(rich_help_panel=WATCH)(watching)
-for steering in (stop, resume, rm):
+for steering in (stop, resume, interrupt, rm):
     app.command(rich_help_panel=STEER)(steering)
 for keeping in (deploy, destroy, doctor):
     app.command(rich_help_panel=ACCOUNT)(keeping)

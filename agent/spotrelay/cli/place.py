@@ -10,8 +10,6 @@ Region and profile are put into the environment, where boto3, botocore and obsto
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,15 +63,14 @@ class Where:
 
         return open_store(self.store, patience=PATIENCE_S, stream_s=STREAM_S)
 
-    @asynccontextmanager
-    async def open_queue(self) -> AsyncIterator[SqsQueue]:
+    def open_queue(self) -> SqsQueue:
         """Raises UsageError."""
         from spotrelay.aws.credentials import Chain  # noqa: PLC0415
         from spotrelay.aws.queue import SqsQueue  # noqa: PLC0415
 
         if self.queue is None:
             raise UsageError("a store is given, and no queue", next_step="say --queue as well, or neither")
-        yield SqsQueue(self.queue, region=self.region or "", credentials=Chain())
+        return SqsQueue(self.queue, region=self.region or "", credentials=Chain())
 
 
 @dataclass(frozen=True, slots=True)

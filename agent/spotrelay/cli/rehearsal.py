@@ -165,12 +165,17 @@ class Rehearsal:
             late = time.time() > running_since + NO_PROGRESS_S
             if progress is None or late or progress.search(said) is not None:
                 seen.working_since = time.time()
+        awaited = self._left[0].said if self._left else None
+        if awaited is not None and awaited.search(said) is not None:
+            seen.said_it = True
 
     def _interrupt(self, cloud: LocalCloud) -> None:
         seen = self.scene.current
         if seen is None or seen.working_since is None or seen.interrupted is not None or not self._left:
             return
         if self.scene.outcome is not None or time.time() < seen.working_since + self._left[0].after_s:
+            return
+        if self._left[0].said is not None and not seen.said_it:
             return
         seen.interrupted, seen.interrupted_at = self._left.pop(0), time.time()
         if seen.interrupted.notice:

@@ -27,7 +27,10 @@ def rehearse(
     command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="COMMAND")],
     interrupt_after: Annotated[
         list[str] | None,
-        typer.Option(help="Interrupt after so long at work (10s, 2m; 10s:no-notice). Repeatable."),
+        typer.Option(
+            help="Interrupt after so long at work (10s, 2m), or once it says so (/saving/). Repeatable. "
+            "With :no-notice behind it the machine simply dies."
+        ),
     ] = None,
     interruptions: Annotated[
         int | None, typer.Option(min=0, help="How often; moments that are not given are random. Default: 1.")

@@ -16,6 +16,7 @@ VERSION = 1
 class AttemptReport:
     """`ended_by`: notice, sudden death, or itself. `end`: "exit code 0", "SIGKILL"; `meaning`: in words. `clean`: it
     ended after our signal with a code that counts as clean. `reacted`: it ended by itself after the signal.
+    `unfinished`: checkpoints that its predecessor had been writing, and what became of them.
     `changed`: it left its directory other than it had found it. `continued`: it went on from what its predecessor had
     done, False: it started over. `first` and `last`: the counter in its output, of which `output_tail` has the end."""
 
@@ -36,6 +37,7 @@ class AttemptReport:
     saved_bytes: int | None = None
     restored_bytes: int | None = None
     snapshot: str | None = None
+    unfinished: list[str] = field(default_factory=list)
     changed: bool | None = None
     continued: bool | None = None
     first: float | None = None

@@ -73,8 +73,8 @@ def resume(
 
     async def work() -> tuple[Resumed, records.Outcome | None]:
         name = await runs.find(opened, run)
-        async with where.open_queue() as bell:
-            resumed = await take_up(opened, bell, name, given=given, settings=settings or [], at=time.time())
+        bell = where.open_queue()
+        resumed = await take_up(opened, bell, name, given=given, settings=settings or [], at=time.time())
         _say(resumed, console)
         outcome = await until_over(opened, name, console, options=place.options) if follow else None
         return resumed, outcome

@@ -190,8 +190,7 @@ def _begin(place: Place, wish: Wish, here: Path, stays: Stays, *, follow: bool, 
 
     async def work() -> tuple[Begun, records.Outcome | None]:
         with _said_when_left(console):
-            async with where.open_queue() as bell:
-                begun = await _saved(opened, bell, wish, here, stays, console)
+            begun = await _saved(opened, where.open_queue(), wish, here, stays, console)
         _say(begun, console, place.options)
         outcome = None
         if follow:

@@ -13,7 +13,8 @@ from spotrelay.local.cloud import Computer
 
 @dataclass(slots=True)
 class Seen:
-    """One attempt. `taken`: its machine was told to go because nothing but waiting was left."""
+    """One attempt. `said_it`: what the moment of its interruption waits for. `taken`: its machine was told to go, as
+    nothing but waiting was left."""
 
     number: int
     claim: records.Claim
@@ -23,6 +24,7 @@ class Seen:
     base: records.Base | None = None
     running_since: float | None = None
     working_since: float | None = None
+    said_it: bool = False
     interrupted: Moment | None = None
     interrupted_at: float | None = None
     taken: bool = False

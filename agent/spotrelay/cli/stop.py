@@ -49,8 +49,7 @@ def stop(
 
     async def work() -> tuple[str, Stopping, records.Outcome | None]:
         name = await runs.find(opened, run)
-        async with where.open_queue() as bell:
-            said = await end(opened, bell, name, by=by(), at=time.time(), now=now)
+        said = await end(opened, where.open_queue(), name, by=by(), at=time.time(), now=now)
         outcome = said.before.outcome
         if follow and outcome is None:
             outcome = await until_over(opened, name, console, options=place.options)

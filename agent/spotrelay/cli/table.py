@@ -23,7 +23,7 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, conso
     console = console or Console()
     if not console.is_terminal:
         for row in rows:
-            print("\t".join(map(_words, row)))
+            print("\t".join(map(_words, row)), file=console.file)
         return
     console.print(rows_table(headings, rows))
 
@@ -46,7 +46,7 @@ def print_facts(facts: Iterable[tuple[str, Cell]], *, console: Console | None = 
         return
     for name, cell in facts:
         if words := _words(cell):
-            print(f"{name}\t{words}")
+            print(f"{name}\t{words}", file=console.file)
 
 
 def facts_table(facts: Iterable[tuple[str, Cell]]) -> Table:

@@ -8,19 +8,19 @@ import os
 import signal
 import socket
 import sys
-import time
 import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spotrelay.cli.account import STACK
+from spotrelay.cli.by_hand import ByHand
 from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
-from spotrelay.core import keys, records
-from spotrelay.core.errors import NotFound, RunOver, UsageError
+from spotrelay.core.errors import UsageError
 
 if TYPE_CHECKING:
     from spotrelay.ports import BrowsableStore
+    from spotrelay.ui.actions import Actions
     from spotrelay.ui.security import Gate
 
 # One to remember, and to forward by ssh. Where it is taken, and none was asked for, any will do.
@@ -47,7 +47,8 @@ def ui(
     Example: spotrelay ui
     """
     where = Place(store, queue, stack_name, region, profile).find()
-    asyncio.run(serve(where.open_store(), bind(port), open_browser=open_browser))
+    store_there = where.open_store()
+    asyncio.run(serve(store_there, ByHand(where, store_there), bind(port), open_browser=open_browser))
 
 
 def bind(port: int | None) -> socket.socket:
@@ -58,7 +59,7 @@ def bind(port: int | None) -> socket.socket:
     raise UsageError(f"port {port} of 127.0.0.1 is taken", next_step="choose another, or leave --port out")
 
 
-async def serve(store: BrowsableStore, listening: socket.socket, *, open_browser: bool) -> None:
+async def serve(store: BrowsableStore, actions: Actions, listening: socket.socket, *, open_browser: bool) -> None:
     """Until SIGINT or SIGTERM: that is how it ends, so it is no error."""
     from aiohttp import web  # noqa: PLC0415
 
@@ -67,7 +68,7 @@ async def serve(store: BrowsableStore, listening: socket.socket, *, open_browser
 
     port = listening.getsockname()[1]
     gate = Gate(port)
-    runner = Site(store, ByHand(store), gate).runner()
+    runner = Site(store, actions, gate).runner()
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()
@@ -95,23 +96,3 @@ async def _told_to_end() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     await told.wait()
-
-
-class ByHand:
-    """What a person may ask for with the store alone."""
-
-    resumes = False
-
-    def __init__(self, store: BrowsableStore) -> None:
-        self._store = store
-
-    async def stop(self, run: str) -> None:
-        """Raises RunOver, StoreError."""
-        with contextlib.suppress(NotFound):
-            await self._store.get(keys.outcome(run))
-            raise RunOver(f"{run} is over")
-        said = records.Cancel("stopped", "stopped by a person", time.time())
-        await self._store.put(keys.cancel(run), records.encode(said))
-
-    async def resume(self, run: str) -> None:
-        raise UsageError(f"{run} cannot be resumed from here", next_step=f"spotrelay resume {run}")

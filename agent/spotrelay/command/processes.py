@@ -52,6 +52,11 @@ def name(pid: int) -> str:
     return _read(f"/proc/{pid}/comm").rstrip("\n")
 
 
+def arguments(pid: int) -> list[str]:
+    """Its command line; empty when it is gone."""
+    return _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
+
+
 def executable(pid: int) -> str:
     """The binary's name, without its folder: a script's interpreter."""
     try:

@@ -15,6 +15,8 @@ main process that still needs them. So the signal looks for its way from the mai
    are left for later. POSIX tells them apart: without job control an asynchronous list ignores SIGINT and SIGQUIT.
    When there are only such jobs (`a & b & wait`), they are the program.
 6. A shell between two commands waits for nobody: the signal is its own.
+7. A launcher that starts the program, waits for it and passes no signal on is no better than a shell
+   (core/frameworks.py: `accelerate launch`); one that catches the signal passes it on, and gets it alone.
 
 What we cannot see: whether a shell has a trap for SIGINT. dash and bash catch it themselves, for every script. So for
 SIGINT the trap looked for, and the signal that the shell gets, is SIGTERM.
@@ -28,6 +30,7 @@ import time
 from dataclasses import dataclass, field
 
 from spotrelay.command import processes
+from spotrelay.core import frameworks
 
 # By the binary's name. `time` is GNU's: it waits as a shell does and does not forward either. `timeout`, `nice`, `env`
 # and `nohup` are not here: the first forwards, the others become the program.
@@ -51,7 +54,7 @@ class Recipients:
 
 def recipients(root: int, sig: int) -> Recipients:
     """Whom `sig` is for, if sent to `root`, a descendant of ours. Stops the shells on the way: `deliver` wakes them."""
-    if processes.executable(root) not in WRAPPERS or processes.catches(root, _for_shell(sig)):
+    if not _stands_before(root) or processes.catches(root, _for_shell(sig)):
         return Recipients(programs=[root])
     _stop(root)
     found = Recipients(shells=[root])
@@ -62,6 +65,14 @@ def recipients(root: int, sig: int) -> Recipients:
     if not found.programs:
         found.programs.append(root)
     return found
+
+
+def _stands_before(pid: int) -> bool:
+    """It is a shell, or a launcher of which nothing is to be expected."""
+    if processes.executable(pid) in WRAPPERS:
+        return True
+    framework = frameworks.recognise(processes.arguments(pid))
+    return framework is not None and not framework.forwards
 
 
 def deliver(to: Recipients, sig: int) -> Recipients:

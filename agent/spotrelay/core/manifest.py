@@ -91,7 +91,8 @@ class Directory:
 @dataclass(frozen=True, slots=True)
 class File:
     """`state`: "" as it was; "kept": it changed under every read, this is its last consistent version; "torn": it
-    changed under every read and there was no earlier version, so these bytes may never have been together."""
+    changed under every read and there was no earlier version, so these bytes may never have been together; "moving":
+    these bytes were together, but it or others changed at every look, so they may not belong to those of others."""
 
     path: bytes
     meta: Meta
@@ -130,7 +131,7 @@ class Skipped:
 
 
 Entry = Directory | File | HardLink | Symlink | Fifo | Skipped
-STATES = ("", "kept", "torn")
+STATES = ("", "kept", "torn", "moving")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,20 @@ def kept(row: bytes, *, linked: bool) -> bytes:
     fields = json.loads(row) | {"state": "kept"}
     fields.pop("linked", None)
     return _line(fields | ({"linked": True} if linked else {}))
+
+
+def moving(row: bytes) -> bytes:
+    """A file's row, in which that is its state if it has none yet."""
+    return row if has_state(row) else _line(json.loads(row) | {"state": "moving"})
+
+
+def has_state(row: bytes) -> bool:
+    return b',"state":"' in row  # inside of a name a quotation mark has a backslash before it
+
+
+def size_of(row: bytes) -> int:
+    """-1 if it is no file's."""
+    return int(json.loads(row).get("size", -1))
 
 
 def closing(entries: int, packs: int, total: int) -> bytes:

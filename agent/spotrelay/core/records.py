@@ -81,7 +81,8 @@ class Status:
 
     What a notice would ask for, each None as long as nobody knows: `checkpoint_s`, from signal to end; `dirty_bytes`
     that a last save would send; `upload_bytes_s` that the store takes; `needed_s`, all of it together. `warning`: that
-    this is more than there is, and what would help.
+    this is more than there is, and what would help. `unfinished`: checkpoints that a dead machine had been writing, and
+    what became of them, a line each.
 
     For a person: `running_since` the command runs here, `next_save_at` the next save begins, and the newest `line` that
     the command wrote.
@@ -104,6 +105,7 @@ class Status:
     running_since: float | None = None
     next_save_at: float | None = None
     line: str = ""
+    unfinished: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,8 @@ class Handover:
     `reason`: interrupted, or error. `ended`: how the command ended ("exit 0", "signal 9"), None when it never ran.
     `clean`: it ended, after our signal, with a code that the spec calls clean. `errors`: failures in a row so far.
     `kept_s`: seconds of the command's work here that `snapshot` keeps. `message`: what went wrong; that the last save
-    did not arrive, and which snapshot stands. `warning`: as in Status. `noticed_at`: when the notice came. `worked_s`:
-    how long the command worked here in all; what of it `kept_s` does not keep is lost.
+    did not arrive, and which snapshot stands. `warning`, `unfinished`: as in Status. `noticed_at`: when the notice
+    came. `worked_s`: how long the command worked here in all; what of it `kept_s` does not keep is lost.
     """
 
     instance: str
@@ -134,6 +136,7 @@ class Handover:
     warning: str = ""
     noticed_at: float | None = None
     worked_s: float | None = None
+    unfinished: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from spotrelay.core.errors import SpecError
 
 SIGNALS = ("TERM", "INT", "USR1", "USR2", "HUP", "QUIT")
 MARKETS = ("spot", "on-demand")
+UNFINISHED = ("previous", "aside", "keep")
 FINISH_BY = "finish_by"
 VERSION = 1
 # What /etc/passwd can hold between two colons; whether there is such a user, the instance finds out.
@@ -42,20 +43,22 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """[interrupt]: how the command is told, and which endings after that count as clean."""
+    """[interrupt]: how the command is told, and which endings after that count as clean; None: what is known of its
+    framework says so (frameworks.py), 0 otherwise."""
 
     signal: str = "TERM"
-    clean_exit_codes: tuple[int, ...] = (0,)
+    clean_exit_codes: tuple[int, ...] | None = None
     strict_exit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """[save]: how often the directory is saved while the command runs, 0 only at its end and at a notice; and how much
-    memory the bytes on their way may take."""
+    """[save]: how often the directory is saved while the command runs, 0 only at its end and at a notice; how much
+    memory the bytes on their way may take; and what becomes of a checkpoint that was being written when all ended."""
 
     every_s: float = 300.0
     memory_mib: int = 512
+    unfinished: str = "previous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "clean_exit_codes": Field(
             checks.list_of(checks.number(0, 255, whole=True)),
             "clean_exit_codes = [0]",
-            "Exit codes that count as a clean end after the signal.",
+            "Exit codes that count as a clean end after the signal; by default 0, and of torchrun and accelerate 1.",
         ),
         "strict_exit": Field(
             checks.flag,
@@ -196,6 +199,13 @@ FIELDS: dict[str, dict[str, Field]] = {
             "memory_mib = 512",
             "MiB of memory for what is on its way to the store or from it. 512 fill a line of 10 Gbit/s with 200 ms a "
             "request; the directory's entries come on top, 0.4 KiB each.",
+        ),
+        "unfinished": Field(
+            checks.one_of(UNFINISHED),
+            'unfinished = "previous"',
+            "A checkpoint that was being written when its machine died (torch, safetensors, NumPy, Keras, a Trainer's "
+            "folder): previous, it is set aside and what was whole under its name is put back; aside, without that; "
+            "keep, it stays as it is.",
         ),
     },
     "limits": {

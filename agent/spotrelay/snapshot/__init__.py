@@ -22,7 +22,7 @@ Layout
     ├── {"kind":"file","path":"w.bin","mode":…,"mtime":…,"uid":…,"gid":…,"size":16777300,
     │       "extents":[[0,7,0,16777216],[16777216,9,0,84]],      [offset in file, pack's number, offset in pack, length]
     │       "linked":true,                                       if other names of the same file may follow
-    │       "state":"kept",                                      or "torn", see below
+    │       "state":"kept",                                      or "torn" or "moving", see below
     │       "xattrs":{"user.note":"aGk="}}                       base64
     ├── {"kind":"hardlink","path":"x.bin","target":"w.bin"}
     ├── {"kind":"symlink","path":"latest",…,"target":"w.bin"}
@@ -36,13 +36,17 @@ Layout
 What is kept
     Names of any bytes, modes, times of change in nanoseconds, uid and gid as numbers (given back by a restoring
     root), targets of symlinks, hard links between regular files, holes, user.* attributes, empty directories, FIFOs.
+    The numbers are those of the run's machines, which are of one image. A run's first snapshot (attempt 0) is of a
+    person's computer, whose numbers mean somebody else there: where the run names a user, all of it becomes that
+    user's, without set-id bits.
     Not kept: sockets, devices, other mounts, other attributes (ACLs, capabilities, labels), times of access, anything
     below 200 directories.
 
 Change
     A file is the same as long as size, mtime, ctime and inode are. One that changes while it is read is read again,
     three times in all; then the snapshot has its last consistent version ("kept"), or, if there is none, what was
-    read ("torn").
+    read ("torn"). What grows under every read is kept as it was at one of them. Beside a running command all of it has
+    to be of one moment (still.py); where that could not be had, files that moved meanwhile are "moving".
 """
 
 from __future__ import annotations

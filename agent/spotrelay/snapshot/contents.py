@@ -24,10 +24,14 @@ from spotrelay.snapshot.descent import Descent
 from spotrelay.snapshot.index import Begun, Index, Place, Stamp
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.pack import SLICE, SMALL, Buffer, Packed
-from spotrelay.snapshot.read import Piece
+from spotrelay.snapshot.read import Piece, Prefix, Reading
 from spotrelay.snapshot.survey import Wanted
 from spotrelay.snapshot.threads import Threads
 from spotrelay.snapshot.turns import Turns
+
+# A file that was written in this time may be a log. Of so many it is remembered what they held, 100 bytes each.
+YOUNG_S = 60.0
+MOST_HELD = 1_000
 
 
 @dataclass(slots=True)
@@ -53,7 +57,9 @@ class Outgrown(NamedTuple):
 
 
 class Contents:
-    """`index` says which packs the store has; what is sent joins them. Raises StoreError and OSError."""
+    """`index` says which packs the store has; what is sent joins them. `held`: what small files that are written now
+    held when they were read last; by path, of this save and earlier ones. `again`: this is not the save's first look,
+    and a file that has only grown since stays as it was. Raises StoreError and OSError."""
 
     def __init__(
         self,
@@ -67,9 +73,12 @@ class Contents:
         pace: Pace | None = None,
         tally: Tally,
         tell: Callable[[], None],
+        held: dict[bytes, Prefix],
+        again: bool = False,
     ) -> None:
         self._store, self._run, self._root, self._index, self._turns = store, run, root, index, turns
         self._threads, self._tally, self._tell, self._pace = threads, tally, tell, pace
+        self._held, self._again = held, again
         self._claimed: set[str] = set()
         self._buffers: list[Buffer] = []
 
@@ -87,19 +96,26 @@ class Contents:
         return outcomes
 
     async def large(self, wanted: Wanted) -> Outcome:
-        for _ in range(read.READS):
-            try:
-                outcome = await self._read_large(wanted)
-            except OSError as error:
-                return _unreadable(wanted, error)
-            if outcome.stamp is not None or not outcome.row:
-                break
-        return outcome
+        try:
+            if self._again and not manifest.has_state(wanted.last) and await self._begins_with_last(wanted):
+                return _as_it_was(wanted)
+            for _ in range(read.READS):
+                got = await self._read_large(wanted)
+                if got is None:
+                    return Outcome(b"")
+                if scan.stamp(got.before) == scan.stamp(got.after):
+                    break
+            else:
+                assert got is not None
+                got = got._replace(after=got.before) if await self._only_grows(wanted, got) else got
+        except OSError as error:
+            return _unreadable(wanted, error)
+        return _outcome(wanted, got.before, got.after, got.attributes, got.places)
 
-    async def _read_large(self, wanted: Wanted) -> Outcome:
+    async def _read_large(self, wanted: Wanted) -> _Large | None:
         opened = await self._threads.run(_open, self._root, wanted.path)
         if opened is None:
-            return Outcome(b"")
+            return None
         file, before, segments = opened
         try:
             windows, begun = read.windows(segments, SLICE), self._begun(wanted.path, scan.stamp(before))
@@ -113,7 +129,33 @@ class Contents:
             os.close(file)
         del self._index.begun[wanted.path]
         places = [place for window in windows for place in begun.places[tuple(window)]]
-        return _outcome(wanted, before, after, attributes, places)
+        return _Large(before, after, attributes, places)
+
+    async def _only_grows(self, wanted: Wanted, got: _Large) -> bool:
+        """As read.whole: what was read is still there, and so is the last consistent version."""
+        still = await self._begins_with(wanted.path, got.places, got.before.st_size)
+        return still and (not wanted.last or await self._begins_with_last(wanted))
+
+    async def _begins_with_last(self, wanted: Wanted) -> bool:
+        places = [tuple(extent) for extent in json.loads(wanted.last)["extents"]] if wanted.last else []
+        return bool(places) and await self._begins_with(wanted.path, places, manifest.size_of(wanted.last))
+
+    async def _begins_with(self, path: bytes, places: list[Place], size: int) -> bool:
+        """Whether the file still begins with what was read of it. Known only of slices that have packs of their own,
+        and where no hole is between them."""
+        ends = [offset + length for offset, _, _, length in places]
+        if [0, *ends] != [*(offset for offset, *_ in places), size] or any(at for _, _, at, _ in places):
+            return False
+        await self._turns.take()
+        try:
+            buffer = self._buffer()
+            for place in places:
+                await self._spend(place[3])
+                if not await self._threads.run(self._has, path, place, buffer):
+                    return False
+        finally:
+            self._turns.end()
+        return True
 
     def _begun(self, path: bytes, stamp: Stamp) -> Begun:
         """Where a save that was cut off had come to, if the file is as it was then."""
@@ -165,7 +207,7 @@ class Contents:
     def _read_small(self, files: list[Wanted], buffer: Buffer) -> tuple[list[Outcome | Outgrown], Packed | None]:
         """One pack of many files. Rows are made when all are read, for the pack's name is the hash of all."""
         with Descent(self._root) as down:
-            readings = [_one_small(down, wanted, buffer) for wanted in files]
+            readings = [self._one_small(down, wanted, buffer) for wanted in files]
         packed, number = self._sealed(buffer)
         outcomes = [
             reading
@@ -175,12 +217,59 @@ class Contents:
         ]
         return outcomes, packed
 
+    def _one_small(self, down: Descent, wanted: Wanted, buffer: Buffer) -> Outcome | Outgrown | _Small:
+        at, known = buffer.filled, self._held.get(wanted.path)
+        try:
+            file = read.open_file(down, wanted.path)
+            if file is None:
+                return Outcome(b"")
+            try:
+                reading = read.whole(file, SMALL, buffer, known if wanted.last else read.NOTHING)
+                attributes = scan.xattrs(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            return _unreadable(wanted, error)
+        if reading is None:
+            return Outgrown()
+        was_whole = wanted.last and not manifest.has_state(wanted.last)
+        if self._again and was_whole and read.begins(known, reading.pieces, buffer, at):
+            buffer.rewind(at)
+            return _as_it_was(wanted)
+        self._remember(wanted, reading, buffer, at)
+        return _Small(*reading, attributes)
+
+    def _remember(self, wanted: Wanted, reading: Reading, buffer: Buffer, at: int) -> None:
+        """What the row says that the file holds, if it will probably grow."""
+        consistent = scan.stamp(reading.before) == scan.stamp(reading.after)
+        if not consistent and wanted.last:
+            return  # kept: it holds what it held
+        self._held.pop(wanted.path, None)
+        young = time.time() - reading.after.st_mtime < YOUNG_S
+        if consistent and young and (prefix := read.prefix_of(reading.pieces, buffer, at)):
+            self._held[wanted.path] = prefix
+            if len(self._held) > MOST_HELD:
+                self._held.pop(next(iter(self._held)), None)
+
     def _read_slice(
         self, file: int, window: list[tuple[int, int]], buffer: Buffer
     ) -> tuple[Packed | None, list[Place]]:
         pieces = read.pieces(file, window, buffer)
         packed, number = self._sealed(buffer)
         return packed, _places(pieces, number)
+
+    def _has(self, path: bytes, place: Place, buffer: Buffer) -> bool:
+        offset, number, _, length = place
+        with Descent(self._root) as down:
+            file = read.open_file(down, path)
+        if file is None:
+            return False
+        try:
+            buffer.rewind(0)
+            got = buffer.read(file, offset, length)
+        finally:
+            os.close(file)
+        return got == length and self._index.numbers.get(buffer.digest(0, length)) == number
 
     def _sealed(self, buffer: Buffer) -> tuple[Packed | None, int]:
         if not buffer.filled:
@@ -196,19 +285,11 @@ class _Small(NamedTuple):
     attributes: tuple[tuple[bytes, bytes], ...]
 
 
-def _one_small(down: Descent, wanted: Wanted, buffer: Buffer) -> Outcome | Outgrown | _Small:
-    try:
-        file = read.open_file(down, wanted.path)
-        if file is None:
-            return Outcome(b"")
-        try:
-            reading = read.whole(file, SMALL, buffer)
-            attributes = scan.xattrs(file)
-        finally:
-            os.close(file)
-    except OSError as error:
-        return _unreadable(wanted, error)
-    return Outgrown() if reading is None else _Small(*reading, attributes)
+class _Large(NamedTuple):
+    before: os.stat_result
+    after: os.stat_result
+    attributes: tuple[tuple[bytes, bytes], ...]
+    places: list[Place]
 
 
 def _open(root: int, path: bytes) -> tuple[int, os.stat_result, list[tuple[int, int]]] | None:
@@ -244,12 +325,17 @@ def _outcome(
     stamp, size, state = scan.stamp(after), after.st_size, ""
     if scan.stamp(before) != stamp:
         if wanted.last:
-            return Outcome(manifest.kept(wanted.last, linked=wanted.linked), None, json.loads(wanted.last)["size"])
+            return Outcome(manifest.kept(wanted.last, linked=wanted.linked), None, manifest.size_of(wanted.last))
         size = max(size, places[-1][0] + places[-1][3] if places else 0)
         state = "torn"
     path, meta = os.fsdecode(wanted.path), scan.meta(after, attributes)
     row = manifest.file_row(path, meta, size, places, state, linked=wanted.linked)
     return Outcome(row, None if state else stamp, size)
+
+
+def _as_it_was(wanted: Wanted) -> Outcome:
+    """What it had is still there: at this moment, too."""
+    return Outcome(wanted.last, None, manifest.size_of(wanted.last))
 
 
 def _unreadable(wanted: Wanted, error: OSError) -> Outcome:

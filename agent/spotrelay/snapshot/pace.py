@@ -34,6 +34,10 @@ class Pace(Protocol):
         """Wait until so many bytes may be read, hashed and sent. Called before each slice and each pack."""
         ...
 
+    async def rest(self, seconds: float) -> None:
+        """Wait so long for the directory to come to rest."""
+        ...
+
     def lower(self) -> None:
         """Lower the calling thread's priority. Called once in each thread that works for the save."""
         ...
@@ -101,6 +105,11 @@ class Budget:
                     await self._raised.wait()
             self._note_wait(began)
         self._bytes_owed += nbytes
+
+    async def rest(self, seconds: float) -> None:
+        began = self._clock()
+        await asyncio.sleep(seconds)
+        self._note_wait(began)
 
     def lower(self) -> None:
         with contextlib.suppress(OSError):

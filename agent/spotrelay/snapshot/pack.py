@@ -81,6 +81,10 @@ class Buffer:
                 self._hash_up()
         return self.filled - begin
 
+    def digest(self, begin: int, end: int) -> str:
+        """Of a part, as the name of a pack that has just that would be."""
+        return blake3(self._room[begin:end]).hexdigest()
+
     def _hash_up(self) -> None:
         self._hash.update(self._room[self._hashed : self.filled])
         self._hashed = self.filled

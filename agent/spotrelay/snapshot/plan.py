@@ -8,13 +8,14 @@ Everything else (directories, links, files of several extents or names) is kept 
 from __future__ import annotations
 
 import dataclasses
+import stat
 from array import array
 from dataclasses import dataclass
 from itertools import count
 
 from spotrelay.core import manifest
 from spotrelay.core.errors import ManifestInvalid
-from spotrelay.core.manifest import Directory, Entry, Extent, File, HardLink, Header, Pack, Skipped
+from spotrelay.core.manifest import Directory, Entry, Extent, Fifo, File, HardLink, Header, Pack, Skipped, Symlink
 from spotrelay.snapshot import pack, stored_manifest
 from spotrelay.snapshot.exclude import Exclusions
 from spotrelay.snapshot.index import Block, Draft, Index, Stamp
@@ -32,9 +33,9 @@ class Together:
 
 
 class Plan:
-    """Raises ManifestInvalid and ManifestUnknown."""
+    """Raises ManifestInvalid and ManifestUnknown. `owner`: uid and gid of everything, whatever the manifest says."""
 
-    def __init__(self, data: bytes, header: Header, exclude: Exclusions) -> None:
+    def __init__(self, data: bytes, header: Header, exclude: Exclusions, owner: tuple[int, int] | None = None) -> None:
         self.entries: list[Entry] = []
         self.whole: dict[str, list[Together]] = {}
         self.parts: dict[str, list[tuple[bytes, Extent]]] = {}
@@ -53,7 +54,7 @@ class Plan:
             if self._is_not_ours(entry):
                 barrier = entry.path + b"/"
             else:
-                self._take(entry)
+                self._take(entry if owner is None else _given_to(owner, entry))
         if self._reader.header != header:
             assert self._reader.header is not None
             said = f"snapshot {self._reader.header.snapshot} of run {self._reader.header.run}"
@@ -135,6 +136,15 @@ class Plan:
         draft = self._open.pop()
         self._lengths.pop()
         self.blocks[draft.path] = draft.close()
+
+
+def _given_to(owner: tuple[int, int], entry: Entry) -> Entry:
+    """Without set-id bits: they lend the identity of the owner that it had."""
+    if not isinstance(entry, Directory | File | Symlink | Fifo):
+        return entry
+    uid, gid = owner
+    mode = entry.meta.mode & ~(stat.S_ISUID | stat.S_ISGID)
+    return dataclasses.replace(entry, meta=dataclasses.replace(entry.meta, mode=mode, uid=uid, gid=gid))
 
 
 def _is_whole(entry: File) -> bool:

@@ -4,6 +4,8 @@
    last one: two writes within one tick leave the same times. So nothing is read within a tick of its last change.
 2. Read what lies between two looks at the stamp. Equal stamps: nothing happened meanwhile.
 3. Otherwise again, READS times in all. Then the caller takes the last consistent version, or calls it torn.
+4. A file that only grows under each read is as it was at the read before: that its new content begins with the old one
+   proves it. Also with the last consistent version, if there is one: a file that is written anew grows, too.
 
 One change leaves no trace for a while: a store through mmap into a page that is dirty already. It shows once the kernel
 has written the page back, or at the latest in the next save after that.
@@ -37,6 +39,16 @@ class Piece(NamedTuple):
     offset: int
     at: int
     length: int
+
+
+class Prefix(NamedTuple):
+    """What a file was known to hold: `size` bytes without a hole, and their hash."""
+
+    size: int
+    digest: str
+
+
+NOTHING = Prefix(0, "")
 
 
 class Reading(NamedTuple):
@@ -115,16 +127,39 @@ def pieces(file: int, wanted: list[tuple[int, int]], buffer: Buffer) -> list[Pie
     return found
 
 
-def whole(file: int, smaller_than: int, buffer: Buffer) -> Reading | None:
-    """The file's content; None if it has outgrown `smaller_than` bytes, or what is left of the buffer."""
-    at = buffer.filled
+def whole(file: int, smaller_than: int, buffer: Buffer, known: Prefix | None = None) -> Reading | None:
+    """The file's content; None if it has outgrown `smaller_than` bytes, or what is left of the buffer. `known`: a file
+    that begins with this may grow."""
+    at, reading, held = buffer.filled, None, None
     for _ in range(READS):
+        earlier, before_that = reading, held
         buffer.rewind(at)
         before = settled(file)
         if before.st_size >= min(smaller_than, buffer.left + 1):
             return None
         found = pieces(file, segments(file, before), buffer)
-        after = os.fstat(file)
-        if stamp(before) == stamp(after):
-            break
-    return Reading(before, after, found)
+        reading = Reading(before, os.fstat(file), found)
+        if stamp(reading.before) == stamp(reading.after):
+            return reading
+        held = prefix_of(found, buffer, at) if begins(known, found, buffer, at) else None
+        if held is not None and held.size != before.st_size:  # it shrank
+            held = None
+    assert reading is not None
+    if earlier is None or before_that is None or not begins(before_that, reading.pieces, buffer, at):
+        return reading
+    buffer.rewind(at + before_that.size)
+    return Reading(earlier.before, earlier.before, earlier.pieces)
+
+
+def prefix_of(found: list[Piece], buffer: Buffer, at: int) -> Prefix | None:
+    """What was read from `at` on; None if there are holes in it."""
+    dense = not found or (len(found) == 1 and not found[0].offset)
+    return Prefix(buffer.filled - at, buffer.digest(at, buffer.filled)) if dense else None
+
+
+def begins(known: Prefix | None, found: list[Piece], buffer: Buffer, at: int) -> bool:
+    """Whether what was read begins with `known`."""
+    if known is None or not known.size:
+        return known is not None
+    long_enough = bool(found) and not found[0].offset and found[0].length >= known.size
+    return long_enough and buffer.digest(at, at + known.size) == known.digest

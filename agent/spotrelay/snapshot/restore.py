@@ -21,8 +21,8 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby, zip_longest
 
 from blake3 import blake3
 
@@ -56,6 +56,8 @@ PRIVILEGED = os.geteuid() == 0
 _TYPES = {Directory: stat.S_IFDIR, File: stat.S_IFREG, Symlink: stat.S_IFLNK, Fifo: stat.S_IFIFO}
 # A pack that more files share is checked before it is written: each would be held open meanwhile.
 MOST_OPEN = 8
+# So many files are filled side by side: as many as there are packs in flight at first.
+BESIDE = 4
 # Damaged on its way, or damaged where it lies: the second time tells.
 FETCHES = 2
 
@@ -79,7 +81,7 @@ class Restoring:
         """`tell` gets the number of bytes whenever some have been written."""
         await self._threads.run(self._lay_out)
         async with asyncio.TaskGroup() as tasks:
-            for digest in dict.fromkeys([*self._plan.parts, *self._plan.whole]):
+            for digest in dict.fromkeys([*_side_by_side(self._plan.parts), *self._plan.whole]):
                 if digest != EMPTY:
                     await self._turns.take()
                     tasks.create_task(self._place(self._plan.packs[digest], tell))
@@ -291,6 +293,19 @@ class _Stream:
         """Raises PackCorrupt."""
         if self._at != self._what.size or self._hash.hexdigest() != self._what.hash:
             raise pack.corrupt(self._what, "its bytes do not match its name")
+
+
+def _side_by_side(parts: Mapping[str, Places]) -> Iterator[str]:
+    """Packs in an order in which neighbours belong to different files: two threads that write to one file wait for its
+    lock in the kernel, spinning (6 % of a restore's CPU). The longest come first, so that no single one is left over.
+    """
+    files: dict[bytes, list[str]] = {}
+    for digest, places in parts.items():
+        files.setdefault(places[0][0], []).append(digest)
+    longest_first = sorted(files.values(), key=len, reverse=True)
+    for begin in range(0, len(longest_first), BESIDE):
+        for abreast in zip_longest(*longest_first[begin : begin + BESIDE]):
+            yield from filter(None, abreast)
 
 
 def _create(down: Descent, entry: Entry, kept: frozenset[bytes]) -> None:

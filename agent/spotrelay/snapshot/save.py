@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from spotrelay.core import manifest
 from spotrelay.core.manifest import Header, Pack, Skipped
-from spotrelay.snapshot import stored_manifest
+from spotrelay.snapshot import still, stored_manifest
 from spotrelay.snapshot.contents import Contents, Outcome, Outgrown
 from spotrelay.snapshot.index import Block, Index
 from spotrelay.snapshot.pack import SLICE, SMALL
@@ -59,7 +59,10 @@ class Saving:
                 await self._flush(tasks)
         self.blocks = await self._threads.run(self._survey.close)
 
-    def encode(self, header: Header) -> bytes:
+    def encode(self, header: Header, moving: Collection[Path] = ()) -> bytes:
+        """`moving`: what is to be called so."""
+        if moving:
+            self._survey.blocks = dict(still.marked(self.blocks, {manifest.text(os.fsencode(path)) for path in moving}))
         return stored_manifest.pack_lines(self._lines(header))
 
     def _lines(self, header: Header) -> Iterator[bytes]:

@@ -153,6 +153,8 @@ def meta(status: os.stat_result, attributes: tuple[tuple[bytes, bytes], ...] = (
 
 def xattrs(file: int) -> tuple[tuple[bytes, bytes], ...]:
     """The user.* attributes. Others (security.*, system.*) belong to the machine and its policy, not to the run."""
+    if not hasattr(os, "listxattr"):  # Python has them on Linux alone
+        return ()
     try:
         names = os.listxattr(file)
         if not names:

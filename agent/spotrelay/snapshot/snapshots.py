@@ -6,9 +6,10 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from spotrelay.core import keys
@@ -22,8 +23,10 @@ from spotrelay.snapshot.exclude import Exclusions, mounts_below
 from spotrelay.snapshot.index import Index
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.plan import Plan
+from spotrelay.snapshot.read import Prefix
 from spotrelay.snapshot.restore import Restoring
 from spotrelay.snapshot.save import Saving
+from spotrelay.snapshot.still import WAITS, Restless, moved
 from spotrelay.snapshot.survey import Survey
 from spotrelay.snapshot.threads import Threads
 from spotrelay.snapshot.turns import Turns
@@ -46,7 +49,8 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class Saved:
     """`files` and `bytes`: what the directory holds. `packs` and `new_bytes`: what had to be sent for it.
-    `kept` and `torn`: files that changed under every read, see core.manifest.File."""
+    `kept` and `torn`: files that changed under every read, see core.manifest.File. `moving`: what moved at every look
+    (still.py); then this is not the directory at one moment. `looks`: how often it was looked through."""
 
     snapshot: SnapshotId
     files: int
@@ -56,6 +60,8 @@ class Saved:
     seconds: float
     kept: tuple[Path, ...] = ()
     torn: tuple[Path, ...] = ()
+    moving: tuple[Path, ...] = ()
+    looks: int = 1
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -89,6 +95,7 @@ class Snapshots:
         # Each may be in memory twice, raw and compressed.
         self._turns = Turns(max(1, (memory_mib << 20) // (2 * pack.SLICE)))
         self._index = Index()
+        self._held: dict[bytes, Prefix] = {}
         Exclusions(self._patterns)
 
     async def list(self) -> list[SnapshotId]:
@@ -112,20 +119,23 @@ class Snapshots:
         deadline: float | None = None,
         progress: Callable[[Progress], None] | None = None,
         pace: Pace | None = None,
+        still: float | None = None,
+        anyway: bool = False,
     ) -> Saved:
         """Commit the directory as `snapshot`. `deadline`: monotonic seconds, after which nothing is written. `pace`:
-        how fast it may go beside a running command.
+        how fast it may go beside a running command. `still`: somebody may be writing, and it has to be the directory at
+        one moment (still.py), for which it waits so many seconds; with `anyway`, it need not if that cannot be had.
 
-        Raises SaveFailed (the deadline, or the directory itself), AlreadyExists (that snapshot is committed), and other
-        StoreErrors as they are. Whatever is raised, cancellation included: unless the store took the commit and its
-        answer was lost, there is no such snapshot; and no thread is left that reads the directory.
+        Raises SaveFailed (the deadline, or the directory itself), Restless, AlreadyExists (that snapshot is committed),
+        and other StoreErrors as they are. Whatever is raised, cancellation included: unless the store took the commit
+        and its answer was lost, there is no such snapshot; and no thread is left that reads the directory.
         """
         tally = Tally()
         try:
             # Outermost, because its TimeoutError is an OSError too. loop.time() is time.monotonic().
             async with asyncio.timeout_at(deadline):
                 with self._errors_as(SaveFailed):
-                    return await self._save(snapshot, deadline, progress, pace, tally)
+                    return await self._save(snapshot, deadline, pace, tally, progress, still=still, anyway=anyway)
         except TimeoutError as error:
             raise _too_late(snapshot, tally) from error
 
@@ -133,31 +143,28 @@ class Snapshots:
         self,
         snapshot: SnapshotId,
         deadline: float | None,
-        progress: Callable[[Progress], None] | None,
         pace: Pace | None,
         tally: Tally,
+        progress: Callable[[Progress], None] | None,
+        *,
+        still: float | None,
+        anyway: bool,
     ) -> Saved:
         def tell() -> None:
             if progress is not None:
                 progress(Progress(tally.new_bytes, 0))
 
         began = time.monotonic()
-        index, turns = self._index, self._turns
-        with self._root() as root, closing((survey := Survey(root, self._exclusions(), index)).directories()) as walk:
-            try:
-                async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
-                    await threads.run(index.take_up)
-                    contents = Contents(
-                        self._store, self._run, root, index, turns, threads, pace=pace, tally=tally, tell=tell
-                    )
-                    saving = Saving(survey, index, contents, turns, threads)
-                    await saving.collect(walk)
-                    data = await threads.run(saving.encode, Header(self._run, snapshot))
-            except BaseException:
-                index.left.update(survey.blocks)  # no thread works on them any more
-                raise
-            # Before the commit: what was read and sent need not be again, whatever becomes of this snapshot.
-            self._index = index.succeeded_by(saving.blocks)
+        with self._root() as root:
+            look = partial(self._look, root, pace, tally, tell)
+            if still is not None:
+                saving, looks, moving = await self._looked_until_still(look, pace, still)
+            else:
+                saving, looks, moving = await look(again=False), 1, ()
+            if moving and not anyway:
+                raise Restless(moving, tally.new_bytes)
+            async with Threads(1, first=pace.lower if pace is not None else None) as threads:
+                data = await threads.run(saving.encode, Header(self._run, snapshot), moving)
             if deadline is not None and time.monotonic() >= deadline:
                 raise _too_late(snapshot, tally)
             await self._store.create(keys.snapshot(self._run, snapshot), data)
@@ -171,11 +178,53 @@ class Snapshots:
             seconds=time.monotonic() - began,
             kept=tuple(kept),
             torn=tuple(torn),
+            moving=moving,
+            looks=looks,
             skipped=tuple(skipped),
         )
 
-    async def restore(self, snapshot: SnapshotId, *, progress: Callable[[Progress], None] | None = None) -> Restored:
+    async def _look(
+        self, root: int, pace: Pace | None, tally: Tally, tell: Callable[[], None], *, again: bool
+    ) -> Saving:
+        """Read and send what is new. What was is known from then on, whatever becomes of the snapshot."""
+        index, turns = self._index, self._turns
+        with closing((survey := Survey(root, self._exclusions(), index)).directories()) as walk:
+            try:
+                async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
+                    await threads.run(index.take_up)
+                    contents = Contents(
+                        self._store, self._run, root, index, turns, threads, pace=pace, tally=tally, tell=tell,
+                        held=self._held, again=again,
+                    )  # fmt: skip
+                    saving = Saving(survey, index, contents, turns, threads)
+                    await saving.collect(walk)
+            except BaseException:
+                index.left.update(survey.blocks)  # no thread works on them any more
+                raise
+        self._index = index.succeeded_by(saving.blocks)
+        return saving
+
+    async def _looked_until_still(
+        self, look: Callable[..., Awaitable[Saving]], pace: Pace | None, for_s: float
+    ) -> tuple[Saving, int, tuple[Path, ...]]:
+        """What the last look found, how many there were, and what had still moved at the last."""
+        before, saving, looks = self._index.blocks, await look(again=False), 1
+        while (moving := await asyncio.to_thread(moved, before, saving.blocks)) and looks <= len(WAITS):
+            wait = for_s * WAITS[looks - 1]
+            await (pace.rest(wait) if pace is not None else asyncio.sleep(wait))
+            before, saving, looks = saving.blocks, await look(again=True), looks + 1
+        return saving, looks, tuple(Path(os.fsdecode(path)) for path in moving)
+
+    async def restore(
+        self,
+        snapshot: SnapshotId,
+        *,
+        owner: tuple[int, int] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Restored:
         """Make the directory what `snapshot` holds, in place; excluded paths and other mounts stay as they are.
+
+        `owner`: uid and gid that everything gets, where the numbers in the snapshot mean nothing. Takes root.
 
         Raises ManifestInvalid, ManifestUnknown, PackCorrupt or RestoreFailed (what is missing from the store is
         damage, too), and other StoreErrors as they are: then the directory must not be used. The manifest has been
@@ -184,7 +233,7 @@ class Snapshots:
         began = time.monotonic()
         with self._errors_as(RestoreFailed):
             async with Threads(WORKERS) as threads:
-                plan = await self._plan(snapshot, threads)
+                plan = await self._plan(snapshot, owner, threads)
                 self._directory.mkdir(parents=True, exist_ok=True)
                 with self._root() as root:
                     _need_room(root, snapshot, plan)
@@ -221,20 +270,22 @@ class Snapshots:
 
     # --- before the first byte lands --------------------------------------------------------------------------------
 
-    async def _plan(self, snapshot: SnapshotId, threads: Threads) -> Plan:
+    async def _plan(self, snapshot: SnapshotId, owner: tuple[int, int] | None, threads: Threads) -> Plan:
         """Checked, and every pack it needs is there."""
-        names, plan = await asyncio.gather(self._store.list(keys.packs(self._run)), self._checked(snapshot, threads))
+        names, plan = await asyncio.gather(
+            self._store.list(keys.packs(self._run)), self._checked(snapshot, owner, threads)
+        )
         if missing := plan.packs.keys() - {key.rpartition("/")[2] for key in names}:
             what = f"snapshot {snapshot}: {len(missing)} of its {len(plan.packs)} packs are missing"
             raise RestoreFailed(what, next_step="an earlier snapshot may be whole")
         return plan
 
-    async def _checked(self, snapshot: SnapshotId, threads: Threads) -> Plan:
+    async def _checked(self, snapshot: SnapshotId, owner: tuple[int, int] | None, threads: Threads) -> Plan:
         """Damaged on its way, or damaged where it lies: the second time tells."""
         for last in (False, True):
             data = await self._store.get(keys.snapshot(self._run, snapshot))
             try:
-                return await threads.run(Plan, data, Header(self._run, snapshot), self._exclusions())
+                return await threads.run(Plan, data, Header(self._run, snapshot), self._exclusions(), owner)
             except ManifestInvalid:
                 if last:
                     raise

@@ -21,6 +21,11 @@ class Row:
     where: str = ""
     note: str = ""
 
+    @property
+    def going(self) -> bool:
+        """It may change by itself."""
+        return self.state != "" and not State(self.state).over
+
 
 def row(seen: Glance, now: float) -> Row:
     state = seen.state(now)

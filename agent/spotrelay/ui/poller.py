@@ -19,11 +19,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from spotrelay.core import keys
+from spotrelay.core import keys, records
 from spotrelay.core.errors import SpotrelayError, StoreError
 from spotrelay.core.keys import SnapshotId
 from spotrelay.person import runs
-from spotrelay.person.glance import glances
+from spotrelay.person.glance import Reading, glances
 from spotrelay.person.history import Chronicle
 from spotrelay.ports import BrowsableStore
 from spotrelay.ui.board import Board, Row, row
@@ -50,6 +50,7 @@ class View:
         self.version = self.watchers = 0
         self._store, self._chronicle = store, Chronicle(store, run)
         self._moments: dict[SnapshotId, float] = {}
+        self._past: dict[str, records.Outcome] = {}
 
     @property
     def over(self) -> bool:
@@ -62,8 +63,15 @@ class View:
         self._moments |= moments_of(found)
         await self.logbook.look([each.number for each in history.attempts[-2:]])
         before = (self.document, self.logs)
-        self.document, self.logs = story(history, self._moments, now), self.logbook.sizes()
+        self.document, self.logs = story(history, self._moments, now, self._past.values()), self.logbook.sizes()
         return before != (self.document, self.logs)
+
+    async def _read_past(self) -> None:
+        """Outcomes that were taken away; each is read once."""
+        reading = Reading(self._store)
+        for key in await self._store.list(keys.past_outcomes(self.run)):
+            if key not in self._past and (found := await reading.record(records.Outcome, key)) is not None:
+                self._past[key] = found
 
 
 class Poller:
@@ -167,11 +175,10 @@ class Poller:
             if self.board.drop(self.board.rows.keys() - names, self.version + 1):
                 self._tell()
         self._put(Row(name) for name in sorted(fresh))
-        # What has just begun or ended is news; of the others, those that were not looked at for longest.
-        due = sorted(
-            (name for name in self._open if now - self._looked.get(name, 0.0) >= OPEN_S),
-            key=lambda name: self._looked.get(name, 0.0),
-        )
+        # A run without its mark may go on all the same. First what was not looked at for longest; what has just ended.
+        going = self._open | {name for name, known in self.board.rows.items() if known.going}
+        due = [name for name in going if now - self._looked.get(name, 0.0) >= OPEN_S]
+        due.sort(key=lambda name: self._looked.get(name, 0.0))
         ended = [name for name in before - self._open if name in self.board.rows]
         await self._look_at([*due[:OPEN_A_LOOK], *ended])
         unknown = [name for name, known in self.board.rows.items() if not known.state and name not in self._open]

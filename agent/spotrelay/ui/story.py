@@ -42,10 +42,14 @@ def newest(history: History, snapshots: Iterable[SnapshotId]) -> SnapshotId | No
     return max((snapshot for snapshot in saved if snapshot.attempt == 0), default=None)
 
 
-def story(history: History, moments: Mapping[SnapshotId, float], now: float) -> dict[str, Any]:
-    """The document; `now` only decides whether a silent machine is called so."""
+def story(
+    history: History, moments: Mapping[SnapshotId, float], now: float, past: Iterable[records.Outcome] = ()
+) -> dict[str, Any]:
+    """The document; `now` only decides whether a silent machine is called so. `past`: outcomes that a person's resume
+    took away."""
     seen, outcome = history.glance, history.glance.outcome
-    attempts = [_attempt(history, index, moments) for index in range(len(history.attempts))]
+    before = {each.attempt: each for each in past}
+    attempts = [_attempt(history, index, moments, before) for index in range(len(history.attempts))]
     stands = newest(history, moments)
     began = min([*moments.values(), *(each["claimed"] for each in attempts if each["claimed"])], default=None)
     return {
@@ -67,12 +71,14 @@ def story(history: History, moments: Mapping[SnapshotId, float], now: float) -> 
     }
 
 
-def _attempt(history: History, index: int, moments: Mapping[SnapshotId, float]) -> dict[str, Any]:
+def _attempt(
+    history: History, index: int, moments: Mapping[SnapshotId, float], past: Mapping[int, records.Outcome]
+) -> dict[str, Any]:
     each = history.attempts[index]
     later = history.attempts[index + 1] if index + 1 < len(history.attempts) else None
     claim, status, handover = each.claim, each.status, each.handover
     saves = sorted((at, str(snapshot)) for snapshot, at in moments.items() if snapshot.attempt == each.number)
-    end, ended = _end(history, each, later)
+    end, ended = _end(history, each, later, past.get(each.number))
     running = _running(each, moments)
     return {
         "number": each.number,
@@ -101,13 +107,17 @@ def _attempt(history: History, index: int, moments: Mapping[SnapshotId, float]) 
     }
 
 
-def _end(history: History, each: Attempt, later: Attempt | None) -> tuple[str, float | None]:
+def _end(
+    history: History, each: Attempt, later: Attempt | None, past: records.Outcome | None
+) -> tuple[str, float | None]:
     """Which end it was, and when; "" and None: it goes on."""
     outcome, heard = history.glance.outcome, each.status.at if each.status else each.claim.at if each.claim else None
     if each.handover is not None:
         return each.handover.reason, each.handover.at
     if outcome is not None and later is None:
         return outcome.result, outcome.at
+    if past is not None and later is not None:
+        return past.result, past.at
     if each.death is not None:
         return "died", each.death.at
     if later is not None and later.base is not None:

@@ -114,7 +114,7 @@ async def _build(target: Path, bundle: Path, base: Path, packages: Path) -> None
                     "ssh_host": twin.address,
                     "ssh_key": str(work / "key"),
                     "ssh_keypair": "builder",
-                    "environment": json.dumps(_pip(await region.wire(served))),
+                    "environment": json.dumps(pip_settings(await region.wire(served))),
                 }
                 said = await asyncio.to_thread(_packer, region.name, work, variables)
                 twin.power_button()
@@ -150,7 +150,8 @@ def _login(work: Path, moto: str, base: str) -> str:
     return public
 
 
-def _pip(packages: str) -> list[str]:
+def pip_settings(packages: str) -> list[str]:
+    """What tells pip on a machine that its index is there, as variables of its environment."""
     host = packages.split("//")[1].split(":", maxsplit=1)[0]
     return [f"PIP_INDEX_URL={packages}/simple/", f"PIP_TRUSTED_HOST={host}", "PIP_RETRIES=0"]
 

@@ -81,7 +81,7 @@ export class Files {
       role: "treeitem", "aria-level": level, "aria-expanded": folder ? "false" : null, tabindex: -1,
       class: `entry ${entry.kind}`, onclick: (event) => folder && event.target.closest("a") === null && this.toggle(row),
     },
-    el("span", { class: "label" }, el("span", { class: "turn", "aria-hidden": "true" }), el("span", { class: "file" }, name),
+    el("span", { class: "label" }, el("span", { class: "turn", "aria-hidden": "true" }), el("span", { class: "name" }, name),
       el("span", { class: "note" }, this.note(entry))),
     el("span", { class: "size" }, this.size(entry)),
     el("span", { class: "changed" }, entry.changed ? moment(entry.changed) : ""));

@@ -49,8 +49,9 @@ export class Log {
     this.update();
   }
 
-  /** Which machine each attempt had, for the seams. */
-  describe(attempts) {
+  /** Which machine each attempt had, for the seams; what is over has an end, and nothing to follow. */
+  describe(attempts, over) {
+    say(this.follow, over ? "End" : "Follow");
     for (const each of attempts) this.places.set(each.number, place(each));
   }
 

@@ -91,7 +91,7 @@ export class RunView {
     if (story.name !== this.opened) return;
     this.story = story;
     this.body.classList.remove("unknown");
-    this.log.describe(story.attempts);
+    this.log.describe(story.attempts, story.outcome !== null);
     this.files.take(story.snapshot, story.saved_at);
     this.timeline.show(story);
     this.fillTable(story);
@@ -144,7 +144,7 @@ export class RunView {
     if (told === this.told) return;
     this.told = told;
     const head = ["", "Machine", "Began", "Ran", "Ended", "Saved", "Lost", "Back after"];
-    const rows = story.attempts.map((each, index) => attemptRow(each, story.attempts[index + 1]));
+    const rows = story.attempts.map((each, index) => attemptRow(each, story.attempts[index + 1])).reverse();
     this.table.replaceChildren(el("table", {},
       el("thead", {}, el("tr", {}, head.map((words) => el("th", { scope: "col" }, words)))), el("tbody", {}, rows)));
   }
@@ -175,8 +175,9 @@ function numbers(story, now) {
   const kept = story.attempts.reduce((sum, each) => sum + each.kept_s, 0);
   const found = [["Attempts", String(story.attempts.length), `${interruptions || "no"} interruption${interruptions === 1 ? "" : "s"}`],
     ["Work kept", seconds(kept), lost < 0.05 ? "nothing lost" : `${seconds(lost)} lost`]];
-  const running = live?.phase === "running";
-  if (story.saved_at) {
+  const running = story.state === "running" && live?.phase === "running";
+  if (story.outcome && story.began !== null) found.push(["Took", seconds(story.ended - story.began), waited(story)]);
+  else if (story.saved_at) {
     const size = live?.last_save_bytes;
     found.push(["Last save", `${seconds(Math.floor(Math.max(0, now - story.saved_at)))} ago`,
       running ? nextSave(live, now) : size ? `${bytes(size)} in ${seconds(live.last_save_s)}` : `snapshot ${story.snapshot}`]);
@@ -190,6 +191,18 @@ function numbers(story, now) {
   }
   if (story.dollars !== null) found.push(["Cost", dollars(story.dollars), story.outcome ? "in all" : live ? "without this attempt" : "so far"]);
   return found;
+}
+
+/** How much of it went by without a machine. */
+function waited(story) {
+  let free = story.began, sum = 0;
+  for (const each of story.attempts) {
+    if (each.claimed !== null && free !== null && !isOver(story.attempts[story.attempts.indexOf(each) - 1]?.end)) {
+      sum += Math.max(0, each.claimed - free);
+    }
+    free = each.ended;
+  }
+  return `${seconds(sum)} of it waiting`;
 }
 
 function nextSave(live, now) {

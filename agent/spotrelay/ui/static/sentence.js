@@ -49,11 +49,11 @@ function over(story) {
   const interruptions = attempts.filter((each) => ["interrupted", "died"].includes(each.end)).length;
   const lost = attempts.reduce((sum, each) => sum + (each.lost_s ?? 0), 0);
   const words = { succeeded: "Succeeded", failed: "Failed", stopped: "Stopped", limit: "Ended by a limit" };
-  const story_of = interruptions
+  const through = interruptions
     ? `, through ${count(interruptions, "interruption")}, with ${lost < 0.05 ? "nothing" : `${seconds(lost)} of work`} lost` : "";
-  const why = outcome?.message ? ` ${outcome.message}` : "";
-  const dot = why && !/[.!?]$/.test(why) ? "." : "";
-  return `${words[story.state] ?? story.state}${took}${story_of}.${why}${dot}`;
+  const said = `${words[story.state] ?? story.state}${took}${through}`;
+  if (!outcome?.message) return `${said}.`;
+  return `${said}: ${outcome.message}${/[.!?]$/.test(outcome.message) ? "" : "."}`;
 }
 
 const whole = (value) => seconds(Math.floor(Math.max(0, value)));

@@ -7,14 +7,14 @@
 // Below each bar stand the saves. What it shows is in the table of attempts too, in words.
 
 import { el, svg } from "./dom.js";
-import { clock, day, ended, moment, place, seconds } from "./words.js";
+import { clock, day, ended, isOver, moment, place, seconds } from "./words.js";
 
 const BAR = 12, AXIS = 26, LEFT = 34, RIGHT = 16;
 // A lane's height, and with many attempts.
 const ROOMY = 30, TIGHT = 23, MANY = 7;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 const LABEL = 96; // px that a label of the axis needs
-const SIGN = 6.1; // px of a sign of a lane's note
+const SIGN = 6.3; // px of a sign, at most
 
 export class Timeline {
   constructor() {
@@ -51,7 +51,7 @@ export class Timeline {
     const height = lanes * tall + 8, top = (index) => 4 + index * tall + (tall - BAR) / 2 - 2;
     const steps = axis(from, until, width);
     resize(this.scale, width, AXIS);
-    this.scale.replaceChildren(...steps.filter(([at]) => x(at) < width - 30).map(([at, label]) =>
+    this.scale.replaceChildren(...steps.filter(([at, label]) => x(at) + 8 + label.length * SIGN < width).map(([at, label]) =>
       svg("text", { x: x(at) + 4, y: 18 }, label)), ...steps.map(([at]) => rule(x(at), 8, AXIS)));
     resize(this.svg, width, height);
     this.svg.replaceChildren(
@@ -98,12 +98,15 @@ function lane(story, each, index, x, until, width, y) {
   };
   group.append(svg("text", { class: "number", x: LEFT - 10, y: y + BAR - 2, "text-anchor": "end" }, String(each.number)));
   const since = before ? before.ended ?? begun : story.began ?? begun;
-  if (begun > since) group.append(gap(since, begun, x, y, `waited ${seconds(begun - since)} for a machine`));
+  const rested = before && isOver(before.end); // a person took it up again: nobody waited
+  if (begun > since && !rested) group.append(gap(since, begun, x, y, `waited ${seconds(begun - since)} for a machine`));
   const worked = each.running ?? (each.end || each.phase === "running" ? each.restoring ?? begun : null);
   const arrived = Math.min(worked ?? each.noticed ?? end, end);
   bar("arriving", begun, arrived, `${place(each)}: arrived and restored in ${seconds(arrived - begun)}`);
   const told = each.noticed ?? end;
-  if (worked !== null) bar("working", worked, Math.min(told, end), `at work ${seconds(Math.min(told, end) - worked)}`);
+  const heard = story.state === "silent" && !each.end ? Math.min(story.at, end) : Math.min(told, end);
+  if (worked !== null) bar("working", worked, heard, `at work ${seconds(heard - worked)}`);
+  if (heard < Math.min(told, end)) group.append(gap(heard, end, x, y, `nothing heard for ${seconds(end - heard)}`));
   if (each.noticed !== null) bar("told", each.noticed, end, `from notice to hand-over ${seconds(end - each.noticed)}`);
   if (each.lost_s > 0) bar("lost", Math.max(worked, end - each.lost_s), end, `${seconds(each.lost_s)} of work lost`);
   if (each.saves.length) group.append(saves(each, x, y));
