@@ -384,3 +384,17 @@ async def test_it_fits_and_is_read_in_any_window(browser: Browser, tmp_path: Pat
             await page.click(".back")
             await page.until("document.querySelector('#list').checkVisibility()")
         assert [] == page.complaints
+
+
+async def test_a_server_that_is_another_says_what_to_do(browser: Browser) -> None:
+    """The page was left open, and `spotrelay ui` was started anew: its cookie is none there. Otherwise it says for ever
+    that it tries again."""
+    store = memory()
+    await write_ended(store, "one")
+    async with served(store) as site:
+        page = await opened(browser, site)
+        await page.until(row("one", "succeeded"))
+        site.gate._session = "another"
+        for connection in site.runner.server.connections:
+            connection.transport.abort()
+        await page.until("document.querySelector('#trouble').textContent.includes('open the address')")
