@@ -17,11 +17,11 @@ checkpoint = Path("checkpoint.pkl")
 
 begin = pickle.loads(checkpoint.read_bytes())["step"] if checkpoint.exists() else 0
 for step in range(begin + 1, steps + 1):
-    print(f"step {step} of {steps}", flush=True)
     state = pickle.dumps({"weights": b"x" * 100_000, "step": step})
     with checkpoint.open("wb") as file:
         file.write(state[: len(state) // 2])
         file.flush()
+        print(f"step {step} of {steps}", flush=True)
         time.sleep(pace)
         file.write(state[len(state) // 2 :])
 print("done", flush=True)
