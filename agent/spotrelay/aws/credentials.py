@@ -3,8 +3,7 @@
 1. An instance has a role, and the metadata service has its keys: two questions of a client that is there anyway.
 2. Who says more than that gets what botocore makes of it: keys in the environment are taken as they are; a profile, a
    file, a web identity or a container's endpoint goes through botocore's own chain.
-3. botocore only then. It costs an agent 25 MB for as long as a run takes, half a second of CPU at its boot, and 400
-   files which, at a notice on a machine without free memory, would have to be read from a slow disk first.
+3. botocore only then: an agent that has it holds 20 MiB more for as long as a run takes, and boots 0.34 s of CPU later.
 """
 
 from __future__ import annotations
