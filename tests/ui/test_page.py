@@ -187,7 +187,7 @@ async def test_a_run_is_stopped_and_says_so(browser: Browser) -> None:
     """It is asked once, and seen at once that it was asked; what is refused is said in words."""
     store = memory()
     await write_running(store, "busy")
-    async with served(store, ByHand(Where("memory://", None, None), store)) as site:
+    async with served(store, ByHand(Where("memory://"), store)) as site:
         page = await opened(browser, site, "busy")
         await page.click(".act")
         await page.click("#question-yes")
@@ -207,7 +207,7 @@ async def test_a_run_is_resumed(browser: Browser) -> None:
     """Where whoever started the page can: otherwise there is no button that does nothing."""
     store = memory()
     await write_ended(store, "over", result="stopped")
-    async with served(store) as site, served(store, ByHand(Where("memory://", None, None), store)) as without:
+    async with served(store) as site, served(store, ByHand(Where("memory://"), store)) as without:
         page = await opened(browser, site, "over")
         await page.click(".act")
         await page.click("#question-yes")
