@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import Skipped
-from spotrelay.snapshot import Snapshots
+from spotrelay.snapshot import Snapshots, read
 from support import stores
 from support.stores import FIRST, RUN, SECOND
 from support.tree import differences, dressed, link, looks, pipe, same_as, sparse, tree
@@ -150,6 +150,47 @@ async def test_hard_links_stay_one_file(snapshots: Make, here: Path, there: Path
     assert [] == differences(here, there)
     assert (there / "a/one").stat().st_ino == (there / "b/two").stat().st_ino
     assert 2 == saved.files
+
+
+PLACES = ["a", "b/one", "b/deep/one", "b/deep/two", "b/z", "c"]
+relinks = st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(PLACES)), min_size=1, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(chain=st.lists(relinks, min_size=1, max_size=3))
+async def test_names_of_one_file_in_any_place(chain: list[list[tuple[str, str]]]) -> None:
+    """Whichever of a file's names lies higher, comes first, or is new: every save restores. Otherwise `latest` beside
+    the folder that it belongs to makes a snapshot that looks good, and that no machine can restore."""
+    with tempfile.TemporaryDirectory() as base:
+        store, here = stores.memory(), Path(base, "here")
+        one = Snapshots(store, RUN, here)
+        tree({"a": b"1", "b/": {"one": b"2", "deep/": {"one": b"3", "two": b"4"}, "z": b"5"}, "c": b"6"}).write(here)
+        for number, pairs in enumerate(chain):
+            for name, other in pairs:
+                if name != other:
+                    (here / name).unlink()
+                    (here / name).hardlink_to(here / other)
+            await one.save(SnapshotId(1, number))
+            there = Path(base, f"there-{number}")
+            await Snapshots(store, RUN, there).restore(SnapshotId(1, number))
+
+            assert [] == differences(here, there)
+
+
+async def test_a_file_of_several_names_is_read_once(
+    snapshots: Make, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the walk meets a name that is not the first in path order. Otherwise each save reads a checkpoint of
+    many gigabytes again, because `latest` is another name of it."""
+    tree({"b/": {"one": b"x" * 100}, "latest": same_as("b/one")}).write(here)
+    one, opened = snapshots(here), list[bytes]()
+    await asyncio.sleep(2 * read.TICK_S)  # younger than a tick of its clock, a file may change and look the same
+    await one.save(FIRST)
+    open_file = read.open_file
+    monkeypatch.setattr(read, "open_file", lambda down, path: opened.append(path) or open_file(down, path))
+    await one.save(SECOND)
+
+    assert [] == opened
 
 
 async def test_links_never_leave_the_tree_in_a_save(snapshots: Make, here: Path, there: Path, tmp_path: Path) -> None:

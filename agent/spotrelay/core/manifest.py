@@ -207,6 +207,17 @@ def kept(row: bytes, *, linked: bool) -> bytes:
     return _line(fields | ({"linked": True} if linked else {}))
 
 
+def renamed(row: bytes, path: bytes) -> bytes:
+    """A file's row, as that of another of its names."""
+    return _line(json.loads(row) | {"path": text(path)})
+
+
+def target_of(row: bytes) -> bytes:
+    """What a hard link's row points to."""
+    target: str = json.loads(row)["target"]
+    return target.encode("utf-8", "surrogateescape")
+
+
 def moving(row: bytes) -> bytes:
     """A file's row, in which that is its state if it has none yet."""
     return row if has_state(row) else _line(json.loads(row) | {"state": "moving"})

@@ -5,7 +5,8 @@
    down.
 3. A file with several names is a file under the first of them and a hard link under the others. Which is the first may
    change though nothing in its directory does (an earlier directory was renamed): so blocks with such files always
-   take the second way.
+   take the second way. The walk meets an upper directory's names before those further down, which may come earlier in
+   a manifest: the first that the walk meets is read, and at the end the first in path order gets the file.
 
 The walk goes on in one worker thread while `settle` is called from others.
 """
@@ -24,10 +25,10 @@ from spotrelay.core.manifest import Directory, Entry, Fifo, HardLink, Skipped, S
 from spotrelay.snapshot import descent, read, scan
 from spotrelay.snapshot.descent import Descent
 from spotrelay.snapshot.exclude import MOUNT, Exclusions
-from spotrelay.snapshot.index import DIRECTORY, FILE, Block, Draft, Index, Stamp
+from spotrelay.snapshot.index import DIRECTORY, FILE, NEVER, Block, Draft, Index, Stamp
 from spotrelay.snapshot.scan import Barrier, Listing
 
-_TORN, _SKIPPED = b'"state":"torn"', b'{"kind":"skipped"'
+_TORN, _SKIPPED, _HARDLINK = b'"state":"torn"', b'{"kind":"skipped"', b'{"kind":"hardlink"'
 
 
 class Wanted(NamedTuple):
@@ -60,6 +61,7 @@ class Survey:
         self._first: dict[tuple[int, int], Name] = {}  # device and inode → the first of several names
         self._others: dict[bytes, tuple[Name, list[Name]]] = {}  # first path → it and the others
         self._old: dict[str, tuple[Stamp, bytes]] = {}
+        self._behind_links: dict[str, dict[str, tuple[Stamp, bytes]]] = {}  # entries of a directory that links lead to
         self._settled = 0
         self._lock = threading.Lock()
 
@@ -90,6 +92,7 @@ class Survey:
 
     def close(self) -> dict[str, Block]:
         """All blocks, when nothing is wanted any more."""
+        self._give_files_to_first_names()
         return {path: self._closed(path) for path in self.blocks}
 
     def _closed(self, path: str) -> Block:
@@ -135,7 +138,9 @@ class Survey:
         """Enters the row, or says that the file has to be read for it."""
         path = os.fsencode(scan.join(listing.path, name))
         stamp = scan.stamp(status)
-        then, row = self._old.get(name, (None, b""))
+        then, row = self._old.get(name, (NEVER, b""))
+        if row.startswith(_HARDLINK):
+            then, row = self._behind(row, path)
         if self._exclude.is_mount(path):
             draft.enter(slot, manifest.row(Skipped(path, MOUNT), {}))
         elif not stat.S_ISREG(status.st_mode):
@@ -184,6 +189,28 @@ class Survey:
         self._others.setdefault(first.path, (first, []))[1].append(name)
         _link(name, first)
         return True
+
+    def _behind(self, link: bytes, path: bytes) -> tuple[Stamp, bytes]:
+        """What was known of the file that `path` was a hard link to, as its own."""
+        directory, _, name = os.fsdecode(manifest.target_of(link)).rpartition("/")
+        if directory not in self._behind_links:
+            block = self._index.blocks.get(directory)
+            entries = block.entries() if block is not None else ()
+            self._behind_links[directory] = {name: (stamp, row) for name, stamp, row in entries}
+        stamp, row = self._behind_links[directory].get(name, (NEVER, b""))
+        return (stamp, manifest.renamed(row, path)) if row.startswith(FILE) else (NEVER, b"")
+
+    def _give_files_to_first_names(self) -> None:
+        for first, names in self._others.values():
+            foremost = min([first, *names], key=lambda name: manifest.order(name.path))
+            row = first.draft.rows[first.slot]
+            if foremost is first or not row.startswith(FILE):
+                continue
+            stamp, size = first.draft.stamps[first.slot], first.draft.sizes[first.slot]
+            foremost.draft.enter(foremost.slot, manifest.renamed(row, foremost.path), stamp, size)
+            for name in (first, *names):
+                if name is not foremost:
+                    _link(name, foremost)
 
     def heirs(self) -> list[Wanted]:
         """Where the first name vanished before it was read, the next one takes its place and has to be read."""
