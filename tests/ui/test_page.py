@@ -59,6 +59,14 @@ async def opened(browser: Browser, site: Served, run: str = "", **looks: int | b
     return page
 
 
+def break_off(site: Served) -> None:
+    """Every connection, as a network does that goes away."""
+    assert site.runner.server is not None
+    for connection in site.runner.server.connections:
+        if connection.transport is not None:
+            connection.transport.abort()
+
+
 async def saved(store: BrowsableStore, run: str, root: Path, snapshot: SnapshotId) -> None:
     await Snapshots(store, run, root).save(snapshot)
 
@@ -179,7 +187,7 @@ async def test_a_run_is_stopped_and_says_so(browser: Browser) -> None:
     """It is asked once, and seen at once that it was asked; what is refused is said in words."""
     store = memory()
     await write_running(store, "busy")
-    async with served(store, ByHand(Where("memory://", None, None), store)) as site:
+    async with served(store, ByHand(Where("memory://"), store)) as site:
         page = await opened(browser, site, "busy")
         await page.click(".act")
         await page.click("#question-yes")
@@ -199,7 +207,7 @@ async def test_a_run_is_resumed(browser: Browser) -> None:
     """Where whoever started the page can: otherwise there is no button that does nothing."""
     store = memory()
     await write_ended(store, "over", result="stopped")
-    async with served(store) as site, served(store, ByHand(Where("memory://", None, None), store)) as without:
+    async with served(store) as site, served(store, ByHand(Where("memory://"), store)) as without:
         page = await opened(browser, site, "over")
         await page.click(".act")
         await page.click("#question-yes")
@@ -321,10 +329,7 @@ async def test_a_connection_that_broke_is_made_again(browser: Browser) -> None:
     async with served(store) as site:
         page = await opened(browser, site)
         await page.until(row("one", "succeeded"))
-        assert site.runner.server is not None
-        for connection in site.runner.server.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
+        break_off(site)
         await write_ended(store, "two")
         await page.until(row("two", "succeeded"))
 
@@ -384,3 +389,34 @@ async def test_it_fits_and_is_read_in_any_window(browser: Browser, tmp_path: Pat
             await page.click(".back")
             await page.until("document.querySelector('#list').checkVisibility()")
         assert [] == page.complaints
+
+
+async def test_a_server_that_is_another_says_what_to_do(browser: Browser) -> None:
+    """The page was left open, and `spotrelay ui` was started anew: its cookie is none there. Otherwise it says for ever
+    that it tries again."""
+    store = memory()
+    await write_ended(store, "one")
+    async with served(store) as site:
+        page = await opened(browser, site)
+        await page.until(row("one", "succeeded"))
+        site.gate._session = "another"
+        break_off(site)
+        await page.until("document.querySelector('#trouble').textContent.includes('open the address')")
+
+
+async def test_a_page_out_of_sight_lets_go(browser: Browser) -> None:
+    """And takes up what it missed when it is looked at again. Otherwise a forgotten tab asks the store all night, and
+    the seventh is never answered: a browser has six connections to a server."""
+    store = memory()
+    await write_ended(store, "one")
+    async with served(store) as site:
+        page = await opened(browser, site)
+        await page.until(row("one", "succeeded"))
+        hidden = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+        told = "document.dispatchEvent(new Event('visibilitychange'))"
+        await page.of(hidden % "true" + told)
+        await until(lambda: not site.site.poller._tasks, what="nobody looks", within=10)
+        await write_ended(store, "two")
+        await page.of(hidden % "false" + told)
+        await page.until(row("two", "succeeded"))
+        assert "" == await page.text("#trouble")

@@ -140,21 +140,22 @@ export class RunView {
   }
 
   fillTable(story) {
-    const told = JSON.stringify(story.attempts);
+    const told = JSON.stringify([story.state, story.attempts]);
     if (told === this.told) return;
     this.told = told;
     const head = ["", "Machine", "Began", "Ran", "Ended", "Saved", "Lost", "Back after"];
-    const rows = story.attempts.map((each, index) => attemptRow(each, story.attempts[index + 1])).reverse();
+    const rows = story.attempts.map((each, index) => attemptRow(each, story.attempts[index + 1], story)).reverse();
     this.table.replaceChildren(el("table", {},
       el("thead", {}, el("tr", {}, head.map((words) => el("th", { scope: "col" }, words)))), el("tbody", {}, rows)));
   }
 }
 
-function attemptRow(each, next) {
+function attemptRow(each, next, story) {
+  const silent = story.state === "silent" && !each.end;
   const from = each.noticed ?? each.ended;
   const again = next?.running && from ? Math.max(0, next.running - from) : null;
-  const ran = each.running ? (each.ended ?? Date.now() / 1000) - each.running : null;
-  const how = [ended(each.end) || each.phase, each.exit].filter(Boolean).join(", ");
+  const ran = each.running ? (each.ended ?? (silent ? story.at : Date.now() / 1000)) - each.running : null;
+  const how = [silent ? "silent" : ended(each.end) || each.phase, each.exit].filter(Boolean).join(", ");
   return el("tr", {},
     el("th", { scope: "row" }, String(each.number)),
     el("td", {}, place(each), el("span", { class: "soft id" }, each.instance)),
