@@ -134,6 +134,22 @@ def test_no_bucket_is_answered_with_a_traceback(
             assert json.loads(said.out), words
 
 
+async def test_who_watches_or_follows_a_run_that_is_over_is_sent_home(bucket: Path) -> None:
+    """With its state, and its whole log, once. Otherwise a script that waits for the end waits on after it."""
+    watch, document, logs = await asyncio.gather(
+        asked(bucket, "status", RUN, "--watch"),
+        asked(bucket, "status", RUN, "--watch", "--json"),
+        asked(bucket, "logs", RUN, "--follow"),
+    )
+
+    assert [0, 0, 0] == [watch.status, document.status, logs.status]
+    assert [["succeeded"], "succeeded"] == [
+        [line.split("\t")[1] for line in watch.out.splitlines()],
+        document.document["state"],
+    ]
+    assert "".join(path.read_text() for path in sorted(bucket.glob("runs/*/attempts/*/log/*"))) == logs.out
+
+
 async def test_an_empty_bucket_says_so(tmp_path: Path) -> None:
     """And which command comes next, where a run is asked for."""
     ls, status = await asyncio.gather(asked(tmp_path / "bucket", "ls"), asked(tmp_path / "bucket", "status", "x"))

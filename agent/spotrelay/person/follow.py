@@ -7,6 +7,7 @@ once. Looking changes nothing, so leaving changes nothing either.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from spotrelay.core import keys, records
 from spotrelay.core.errors import NotFound, StoreUnavailable
 from spotrelay.person.glance import Glance, State, glance
+from spotrelay.person.log import SETTLE_S
 from spotrelay.ports import BrowsableStore
 
 LOOK_S = 1.0
@@ -50,15 +52,20 @@ News = Became | Said | Away
 async def follow(
     store: BrowsableStore, run: str, *, every_s: float = LOOK_S, now: Callable[[], float] = time.time
 ) -> AsyncGenerator[News, None]:
-    """Ends after the `Became` that has the outcome. Raises StoreDenied."""
+    """Ends after the `Became` that has the outcome. Raises StoreDenied.
+
+    A machine writes the outcome first and ships its last words after that: so the end is told once nothing more has
+    come for SETTLE_S.
+    """
     known: tuple[object, ...] = ()
-    tail, answered = Tail(store, run), now()
+    tail, answered, quiet_since = Tail(store, run), now(), math.inf
     while True:
         try:
             seen = await glance(store, run)
             # First what was said, then what became of it: a reader sees the last words before the end.
             for attempt in range(tail.attempt, seen.attempt + 1):
                 async for data in tail.read(attempt):
+                    quiet_since = math.inf
                     yield Said(attempt, data)
             answered = now()
         except StoreUnavailable as error:
@@ -67,6 +74,10 @@ async def follow(
                 yield Away(str(error))
         else:
             state = seen.state(now())
+            quiet_since = min(quiet_since, answered)
+            if state.over and answered - quiet_since < SETTLE_S:
+                await asyncio.sleep(min(every_s, SETTLE_S))
+                continue
             if (this := _what(state, seen)) != known:
                 known = this
                 yield Became(state, seen)
