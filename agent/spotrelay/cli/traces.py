@@ -28,9 +28,10 @@ _LEFT = {
 }
 _CHECKPOINT = re.compile(r"\.(?:ckpt|pt|pth|safetensors|npz|keras|h5|distcp)$|checkpoint[^/]*$", re.IGNORECASE)
 _SIGNS = {
+    # torch.load of a file cut within its last record says "Invalid argument": there the reader's name must do.
     BROKEN: re.compile(
         r"PytorchStreamReader failed|failed finding central directory|BadZipFile|UnpicklingError|SafetensorError"
-        r"|EOFError|JSONDecodeError"
+        r"|EOFError|JSONDecodeError|torch\._C\.PyTorchFileReader"
     ),
     WORKER: re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\) (?:exited unexpectedly|is killed by signal)"),
     KILLED_WORKERS: re.compile(r"Unable to shutdown process \d+ via .*forcefully exiting"),
