@@ -6,7 +6,7 @@ import time
 
 from spotrelay.core import spec
 from support.story import STEPS, Story, until
-from support.twin.stage import DIRECTORY, TwinStage
+from support.twin.stage import DIRECTORY, NO_LOCAL_STAGE, TwinStage
 
 UNITS = "etc/systemd/system"
 AGENT = f"{UNITS}/spotrelay-agent.service.d"
@@ -19,8 +19,7 @@ USER_DATA_HANGS = {
         "[Service]\nExecStart=\nExecStart=/bin/sh -c 'touch /run/hangs; exec sleep infinity'\n"
     ),
     f"{UNITS}/cloud-final.service.d/hangs.conf": "[Service]\nExecStart=\nExecStart=/bin/sleep infinity\n",
-    # As in test_ways_in: nobody answers to DHCP here.
-    f"{UNITS}/cloud-init-local.service.d/twin.conf": "[Unit]\nConditionPathExists=/there/is/none\n",
+    **NO_LOCAL_STAGE,
 }
 
 

@@ -15,11 +15,13 @@ from support.story import Story, until
 from support.twin import rootfs
 from support.twin.image import BASE, KEYS
 from support.twin.network import GATEWAY, LOCALHOST
-from support.twin.stage import BUCKET, TwinStage
+from support.twin.stage import BUCKET, NO_LOCAL_STAGE, TwinStage
 from support.twin.wheels import index, wheels
 
 ROOT = Path(__file__).parents[3]
 FORMS = [ROOT / "scripts/bootstrap", ROOT / "scripts/examples/user-data/cloud-config.yaml"]
+# Which service carries out user data: cloud-init is one process since its release 24.3.
+CARRIES_OUT = {"bookworm": "cloud-final", "trixie": "cloud-init-main"}
 # cloud-init, pip and the agent's first start, on two cores that others use as well.
 INSTALLED_WITHIN_S = 300.0
 RELAY = '[relay]\nstore = "s3://BUCKET/relay"\nqueue = "https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE"\n'
@@ -107,9 +109,8 @@ async def on_a_stock_image(cloud: TwinStage, packages: str) -> None:
     cloud.making.layers, cloud.making.cloud_init = cloud.built.layers[1:], True
     cloud.making.files = {
         "etc/pip.conf": f"[global]\nindex-url = {served}/simple/\n",
-        "etc/systemd/system/cloud-final.service.d/twin.conf": (
+        f"etc/systemd/system/{CARRIES_OUT[rootfs.SUITE]}.service.d/twin.conf": (
             f"[Service]\nEnvironment=AWS_ENDPOINT_URL_S3={endpoint}\n"
         ),
-        # Its first stage asks by DHCP, before there is a network. Nobody answers here; it would wait for a minute.
-        "etc/systemd/system/cloud-init-local.service.d/twin.conf": "[Unit]\nConditionPathExists=/there/is/none\n",
+        **NO_LOCAL_STAGE,
     }

@@ -21,6 +21,7 @@ from spotrelay.bundle import launcher_files
 from spotrelay.local.cloud import Computer, Image
 from support.moto_server import moto_server
 from support.story import Stage
+from support.twin import rootfs
 from support.twin.image import KEYS, Built
 from support.twin.machine import Twin
 from support.twin.network import Region
@@ -28,6 +29,13 @@ from support.twin.network import Region
 BUCKET = "relay-bucket"
 DIRECTORY = Path("/home/admin/job")
 DROP_IN = "etc/systemd/system/spotrelay-agent.service.d/twin.conf"
+# cloud-init's first stage asks before there is a network, and nobody answers DHCP here: it waits for minutes. Since its
+# 24.3 stages wait for each other, and none may be left out: there it is told to be quick.
+NO_LOCAL_STAGE = (
+    {"etc/systemd/system/cloud-init-local.service.d/twin.conf": "[Unit]\nConditionPathExists=/there/is/none\n"}
+    if rootfs.SUITE == "bookworm"
+    else {"etc/cloud/cloud.cfg.d/95-twin.cfg": "datasource: {Ec2: {strict_id: false, max_wait: 2, timeout: 2}}\n"}
+)
 
 
 @dataclass(slots=True)
