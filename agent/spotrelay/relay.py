@@ -150,7 +150,7 @@ class Relay:
             case Effect.REPLAN:
                 self._replan()
             case Effect.KILL:
-                self._go("kill", self._mine.kill())
+                self._go("kill", self._mine.command.kill())
             case Effect.ABANDON:
                 await self._abandon()
             case Effect.SAVE:
@@ -202,9 +202,9 @@ class Relay:
 
     async def _signal(self) -> None:
         began = self._clock()
-        await self._mine.signal()
+        await self._mine.command.signal()
         self._mine.timings["notice_to_signal_s"] = self._clock() - began
-        await self._mine.dismiss()
+        await self._mine.command.dismiss()
 
     async def _save(self) -> None:
         now = self._clock()
