@@ -400,11 +400,11 @@ async def test_end_after_our_signal_is_an_interruption(
     mine = made(tmp_path, command=["sh", "-c", "exec " + trainer(tmp_path, code=code)], **tables)
     await mine.spawn()
     await said(tmp_path / f"{RUN}-1.log", "ready")
-    await mine.signal()
+    await mine.command.signal()
 
     async with asyncio.timeout(WITHIN_S):
         assert expected == await mine.ended()
-    assert clean is mine.clean
+    assert clean is mine.command.clean
     await mine.close()
 
 
@@ -417,7 +417,7 @@ async def test_code_that_its_framework_is_known_for_is_clean(tmp_path: Path) -> 
         mine = made(tmp_path, command=[str(tmp_path / "torchrun"), "train.py"], **tables)
         await mine.spawn()
         await said(tmp_path / f"{RUN}-1.log", "ready")
-        await mine.signal()
+        await mine.command.signal()
         async with asyncio.timeout(WITHIN_S):
             await mine.ended()
 
@@ -449,7 +449,7 @@ async def test_command_finds_how_long_it_has(tmp_path: Path) -> None:
     mine = made(tmp_path, command=["sh", "-c", wait], wall=1000.0)
     await mine.spawn()
     await said(tmp_path / f"{RUN}-1.log", "waits")
-    mine.announce(93.04)
+    mine.command.announce(93.04)
     async with asyncio.timeout(WITHIN_S):
         await mine.ended()
 
@@ -464,9 +464,9 @@ async def test_command_that_ended_by_itself_but_for_a_leftover_was_not_interrupt
     mine = made(tmp_path, command=["sh", "-c", shell])
     await mine.spawn()
     await said(tmp_path / f"{RUN}-1.log", "ready")
-    assert mine.child is not None
-    await mine.child.main()
-    await mine.signal()
+    assert mine.command.child is not None
+    await mine.command.child.main()
+    await mine.command.signal()
 
     async with asyncio.timeout(WITHIN_S):
         assert ev.Succeeded() == await mine.ended()
@@ -492,11 +492,11 @@ async def test_closed_attempt_leaves_no_process(tmp_path: Path) -> None:
     """Nothing runs and nothing is sent after `close`. Otherwise the command outlives its owner."""
     mine = made(tmp_path, command=["sleep", "3600"])
     await mine.spawn()
-    assert mine.child is not None
+    assert mine.command.child is not None
 
     await mine.close()
 
-    assert [] == mine.child.processes()
+    assert [] == mine.command.child.processes()
 
 
 # --- the way out
@@ -516,7 +516,7 @@ async def test_hand_over_says_how_it_ended_and_what_it_leaves(tmp_path: Path) ->
     store = memory()
     mine = made(tmp_path, store=store)
     await mine.save()
-    mine.end = Exited(0)
+    mine.command.end = Exited(0)
     await mine.hand_over(errored=False, notice="spot terminate")
 
     handover = await History(store, RUN).handover(1)

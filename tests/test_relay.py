@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from spotrelay import attempt, board, heartbeat, relay
+from spotrelay import board, heartbeat, relay, running
 from spotrelay.attempt import Attempt
 from spotrelay.board import Board
 from spotrelay.command import output
@@ -127,7 +127,7 @@ async def test_request_is_on_its_way_before_the_command_is_told(tmp_path: Path) 
     attempt = made(tmp_path, store=store, queue=queue, command=shell(trainer(tmp_path)))
     async with living(tmp_path, attempt, stay_s=3600) as life:
         await said(life.output, "ready")
-        post, signal = attempt.post_resume, attempt.signal
+        post, signal = attempt.post_resume, attempt.command.signal
 
         async def noting_post() -> None:
             order.append("post")
@@ -137,7 +137,7 @@ async def test_request_is_on_its_way_before_the_command_is_told(tmp_path: Path) 
             order.append("signal")
             await signal()
 
-        attempt.post_resume, attempt.signal = noting_post, noting_signal  # type: ignore[method-assign]
+        attempt.post_resume, attempt.command.signal = noting_post, noting_signal  # type: ignore[method-assign]
         life.news.put_nowait(notice())
         await said(life.output, "saved")
         await life.phase(Phase.STAYING)
@@ -285,7 +285,7 @@ async def test_what_nobody_foresaw_ends_the_attempt_and_its_command(tmp_path: Pa
     async def broken() -> None:
         raise RuntimeError("a bug")
 
-    attempt.signal = broken  # type: ignore[method-assign]
+    attempt.command.signal = broken  # type: ignore[method-assign]
     async with living(tmp_path, attempt) as life:
         (pid,) = await said(life.output, "ready")
         life.news.put_nowait(notice())
@@ -298,7 +298,7 @@ async def test_helper_that_a_program_leaves_behind_does_not_use_up_the_notice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked when the program has ended, then killed. Otherwise a log viewer in the background costs the save."""
-    monkeypatch.setattr(attempt, "LEFT_BEHIND_S", 0.2)
+    monkeypatch.setattr(running, "LEFT_BEHIND_S", 0.2)
     store = memory()
     helper = "(trap '' TERM; while :; do sleep 0.1; done) & "
     async with living(tmp_path, store=store, command=["sh", "-c", f"{helper} exec {trainer(tmp_path)}"]) as life:

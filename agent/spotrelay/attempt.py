@@ -1,17 +1,16 @@
 """What one attempt can do: one method for each effect of the lifecycle that takes time, each ending in an event.
 
 Nothing here decides what comes next; `relay.py` calls these in the order that `core.lifecycle` gives. Each method knows
-its own bound: a step that cannot be done in its time returns the event that says so.
+its own bound: a step that cannot be done in its time returns the event that says so. What runs beside it all has its
+own place: the command in `running.py`, the saves in `saving.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import secrets
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,10 @@ import structlog
 
 from spotrelay import host
 from spotrelay.checkpoints.mending import Mending
-from spotrelay.command import child as children
 from spotrelay.command.output import OutputShipper
 from spotrelay.core import events as ev
-from spotrelay.core import frameworks, keys, records
-from spotrelay.core.ends import End, Exited
+from spotrelay.core import keys, records
+from spotrelay.core.ends import Exited
 from spotrelay.core.errors import (
     AlreadyExists,
     ClaimLost,
@@ -46,6 +44,7 @@ from spotrelay.marker import Marker
 from spotrelay.patience import patiently
 from spotrelay.ports import Identity, ResumeQueue, Store
 from spotrelay.predecessors import Predecessors
+from spotrelay.running import Running
 from spotrelay.saving import Saver
 from spotrelay.snapshot import Progress, Restored, Saved, Snapshots
 from spotrelay.snapshot.housekeeping import Housekeeping
@@ -62,8 +61,6 @@ LOOK_S = 0.5
 OWNED_S = 60.0
 # An unfinished checkpoint is looked for in so many earlier snapshots, whole. Housekeeping keeps three of an attempt.
 LOOK_BACK = 8
-# What a helper gets to end once its program has: it has nothing to save, only something to close.
-LEFT_BEHIND_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +95,13 @@ class Attempt:
         self.history = History(arrival.store, self.run)
         self._predecessors = Predecessors(self.history, self.number, wall=wall)
         self.gone_at: float | None = None  # monotonic
-        self.child: children.Child | None = None
-        self.end: End | None = None
         self.refusal: SpotrelayError | None = None
         self.stopped: ev.Stopped | None = None
         self.message = ""
         self.unfinished: list[str] = []
         self.timings: dict[str, float] = {}
         self._arrival, self._identity = arrival, identity
-        self._environment, self._wall, self._clock, self._cgroup = environment, wall, clock, cgroup
+        self._environment, self._wall, self._clock = environment, wall, clock
         directory = Path(self.spec.run.directory)
         line = Line(arrival.store, clock=clock)
         self._snapshots = Snapshots(
@@ -119,24 +114,20 @@ class Attempt:
             attempt=self.number,
             instance=identity.instance_id,
         )
-        self._output_path = output
-        self._announcement = (announced or output.parent) / f"{self.run}-{self.number}.notice"
-        self._framework = frameworks.recognise(self.spec.run.command)
-        self._output = OutputShipper(arrival.store, self.run, self.number, output)
-        self._shipping: asyncio.Task[None] | None = None
+        shipper = OutputShipper(arrival.store, self.run, self.number, output)
+        announcement = (announced or output.parent) / f"{self.run}-{self.number}.notice"
+        self.command = Running(self.spec, output, shipper, announcement, wall=wall, clock=clock, cgroup=cgroup)
         self.saver = Saver(self._snapshots, self.number, told=self._on_saved, line=line, clock=clock)
         # When nobody else was seen at it last; the relay knows.
         self.undisputed_at: Callable[[], float | None] = lambda: None
         self.newest: SnapshotId | None = None
         self._restored: Restored | None = None
         self.errors = 0
-        self._signalled_at: float | None = None
         self._began: float | None = None
-        self._spawned_at: float | None = None
-        self._ended_at: float | None = None
         self._kept_s = 0.0
         self._saved_bytes = 0
         self._newest_at: float | None = None
+        self._moving = 0
         self._progress: Progress | None = None
         self._warned = ""
         self._log = structlog.get_logger()
@@ -274,29 +265,10 @@ class Attempt:
         return self.gone_at is None and seen is not None and self._clock() - seen < OWNED_S
 
     async def spawn(self) -> Event:
-        run = self.spec.run
-        self._announcement.unlink(missing_ok=True)
         try:
-            self.child = await children.spawn(
-                run.command,
-                directory=Path(run.directory),
-                output=self._output_path,
-                environment={
-                    **(self._framework.environment if self._framework else {}),
-                    **self._environment,
-                    **run.env,
-                    **self._own_environment(),
-                },
-                user=run.user,
-                umask=int(run.umask, 8),
-                cgroup=self._cgroup,
-            )
+            await self.command.spawn({**self._environment, **self.spec.run.env, **self._own_environment()})
         except CommandError as error:
-            self.end = Exited(error.exit_code)
             return self._fault(error)
-        self._spawned_at = self._clock()
-        self._shipping = asyncio.create_task(self._output.run(), name="output")
-        self._log.info("command.started", pid=self.child.pid, command=list(run.command))
         return ev.Spawned()
 
     def _own_environment(self) -> dict[str, str]:
@@ -305,79 +277,20 @@ class Attempt:
             "SPOTRELAY_ATTEMPT": str(self.number),
             "SPOTRELAY_SNAPSHOT": str(self.newest) if self.newest else "",
             "SPOTRELAY_RESUMED": "1" if self.newest and self.newest.attempt else "0",
-            "SPOTRELAY_NOTICE": str(self._announcement),
         }
-
-    def announce(self, seconds: float) -> None:
-        """To the command, before the signal: how long *it* has, the save's share taken off. Whole or not there."""
-        said = {"seconds_left": round(seconds, 1), "deadline": round(self._wall() + seconds, 1)}
-        written = self._announcement.with_suffix(".new")
-        try:
-            written.write_text(json.dumps(said) + "\n")
-            written.chmod(0o644)
-            written.replace(self._announcement)
-        except OSError as error:  # the signal tells it, too
-            self._log.warning("notice.unannounced", error=str(error))
-
-    # --- the command
 
     async def ended(self) -> Event:
         """When every process of the command is gone, and what that means."""
-        assert self.child is not None
-        program = await self.child.program()
-        if left := self.child.processes():
-            self._log.warning("command.left_behind", program=str(program), processes=left)
-        self.end = await self.child.wait()
-        self._ended_at = self._clock()
-        if self._signalled_at is not None:
-            self.timings["signal_to_exit_s"] = self._ended_at - self._signalled_at
-        self._log.info("command.ended", end=str(self.end), after_signal=self._signalled_at is not None)
-        if self._signalled_at is not None:
-            return ev.Drained() if self.clean or not self.spec.interrupt.strict_exit else self._fault(None)
-        return ev.Succeeded() if self.end == Exited(0) else self._fault(None)
-
-    @property
-    def clean(self) -> bool:
-        """It ended after our signal, with a code that the spec calls clean."""
-        codes = self.spec.interrupt.clean_exit_codes
-        if codes is None:
-            codes = self._framework.clean_exit_codes if self._framework else (0,)
-        return self._signalled_at is not None and isinstance(self.end, Exited) and self.end.code in codes
-
-    async def signal(self) -> None:
-        """Ask the command to end. One that has ended by itself in the meantime was not interrupted."""
-        assert self.child is not None
-        delivery = await self.child.signal(signal.Signals[f"SIG{self.spec.interrupt.signal}"])
-        if (delivery.programs or delivery.shells) and not delivery.leftovers:
-            self._signalled_at = self._clock()
-        self._log.info("command.signalled", programs=delivery.programs, shells=delivery.shells)
-
-    async def dismiss(self) -> None:
-        """What the program leaves behind after our signal, a helper in the background, must not use up the seconds of
-        the save: it is asked, and killed."""
-        assert self.child is not None
-        await self.child.program()
-        if not self.child.processes():
-            return
-        await self.child.signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(LEFT_BEHIND_S):
-                await self.child.wait()
-        except TimeoutError:
-            await self.kill()
-
-    async def kill(self) -> None:
-        if self.child is None:
-            return
-        self._log.warning("command.killed", processes=self.child.processes())
-        try:
-            await self.child.kill()
-        except TimeoutError as error:
-            self._log.error("command.unkillable", error=str(error))
+        end = await self.command.ended()
+        if self.command.signalled_at is None:
+            return ev.Succeeded() if end == Exited(0) else self._fault(None)
+        assert self.command.ended_at is not None
+        self.timings["signal_to_exit_s"] = self.command.ended_at - self.command.signalled_at
+        return ev.Drained() if self.command.clean or not self.spec.interrupt.strict_exit else self._fault(None)
 
     def _fault(self, error: Exception | None) -> Event:
         """The run's own error: counted, and tried again as often as the spec says."""
-        self.message = str(error) if error else f"the command ended with {self.end}"
+        self.message = str(error) if error else f"the command ended with {self.command.end}"
         self._log.error("attempt.failed", error=self.message)
         self.errors = self._predecessors.errors + 1
         return ev.Failed() if self.errors <= self.spec.limits.error_retries else ev.GaveUp()
@@ -421,6 +334,8 @@ class Attempt:
         stands = "no snapshot of this attempt stands"
         if self._newest_at is not None:
             stands = f"snapshot {self.newest}, {self._clock() - self._newest_at:.0f} s old, stands"
+            if self._moving:
+                stands += f" ({self._moving} of its paths moved while it was made)"
         late = f"the last save did not arrive in time: {sent} bytes{of} were sent; {stands}"
         self.message = f"{self.message}; {late}" if self.message else late
         self._log.error("snapshot.late", sent=sent, stands=str(self.newest))
@@ -429,19 +344,11 @@ class Attempt:
     def _on_progress(self, progress: Progress) -> None:
         self._progress = progress
 
-    async def _ship_output(self) -> None:
-        """After snapshot and hand-over: nobody waits for the command's words."""
-        if self._shipping is not None:
-            self._shipping.cancel()
-            await asyncio.gather(self._shipping, return_exceptions=True)
-            await self._output.finish(None)
-
     def _on_saved(self, saved: Saved) -> None:
         self.newest = saved.snapshot
-        self._saved_bytes = saved.new_bytes
+        self._saved_bytes, self._moving = saved.new_bytes, len(saved.moving)
         self._newest_at = began = self._clock() - saved.seconds
-        if self._spawned_at is not None:
-            self._kept_s = max(0.0, min(began, self._ended_at or began) - self._spawned_at)
+        self._kept_s = self.command.worked_s(until=began)
         self._warn()
 
     def _warn(self) -> None:
@@ -453,14 +360,14 @@ class Attempt:
 
     async def hand_over(self, *, errored: bool, notice: str | None, noticed_at: float | None = None) -> Event:
         """`noticed_at`: monotonic."""
-        exited = self.end.status if self.end is not None else None
+        end = self.command.end
         handover = records.Handover(
             instance=self._identity.instance_id,
             reason="error" if errored else "interrupted",
             at=self._wall(),
-            ended=str(self.end) if self.end is not None else None,
-            exit_code=exited,
-            clean=self.clean,
+            ended=str(end) if end is not None else None,
+            exit_code=self.command.exit_code,
+            clean=self.command.clean,
             errors=self.errors if errored else 0,
             snapshot=str(self.newest) if self.newest else None,
             notice=notice,
@@ -471,11 +378,11 @@ class Attempt:
             kept_s=self._kept_s,
             warning=self._warned,
             noticed_at=self._on_the_wall(noticed_at),
-            worked_s=None if self._spawned_at is None else (self._ended_at or self._clock()) - self._spawned_at,
+            worked_s=None if self.command.spawned_at is None else self.command.worked_s(until=self._clock()),
             unfinished=self.unfinished,
         )
         await self._written(keys.handover(self.run, self.number), records.encode(handover), HANDOVER_S)
-        await self._ship_output()
+        await self.command.ship_output()
         return ev.HandedOver()
 
     async def record(self, result: Result) -> Event:
@@ -486,7 +393,7 @@ class Attempt:
             result=said,
             attempt=self.number,
             at=self._wall(),
-            exit_code=self.end.status if self.end is not None else None,
+            exit_code=self.command.exit_code,
             snapshot=str(self.newest) if self.newest else None,
             message=message,
         )
@@ -513,7 +420,7 @@ class Attempt:
 
     async def publish(self) -> Event:
         try:
-            await self._ship_output()
+            await self.command.ship_output()
             await self._snapshots.publish_artifacts()
         except (SpotrelayError, OSError) as error:
             self._log.error("artifacts.missed", error=str(error), stands=str(self.newest))
@@ -538,9 +445,9 @@ class Attempt:
             upload_bytes_s=expected.rate,
             needed_s=expected.needed_s if expected.dirty is not None and expected.rate else None,
             warning=self._warned,
-            running_since=self._on_the_wall(self._spawned_at),
+            running_since=self._on_the_wall(self.command.spawned_at),
             next_save_at=self._on_the_wall(self.saver.due),
-            line=self._output.line,
+            line=self.command.output.line,
             unfinished=self.unfinished,
         )
 
@@ -557,8 +464,4 @@ class Attempt:
     async def close(self) -> None:
         """Nothing runs and nothing is written after this."""
         await self.saver.stop()
-        if self._shipping is not None:
-            self._shipping.cancel()
-            await asyncio.gather(self._shipping, return_exceptions=True)
-        if self.child is not None and self.child.processes():
-            await self.kill()
+        await self.command.close()

@@ -157,7 +157,7 @@ class Relay:
             case Effect.REPLAN:
                 self._replan()
             case Effect.KILL:
-                self._go("kill", self._mine.kill())
+                self._go("kill", self._mine.command.kill())
             case Effect.ABANDON:
                 await self._abandon()
             case Effect.SAVE:
@@ -215,9 +215,9 @@ class Relay:
 
     async def _signal(self) -> None:
         began = self._clock()
-        await self._mine.signal()
+        await self._mine.command.signal()
         self._mine.timings["notice_to_signal_s"] = self._clock() - began
-        await self._mine.dismiss()
+        await self._mine.command.dismiss()
 
     async def _save(self) -> None:
         now = self._clock()
@@ -277,7 +277,7 @@ class Relay:
         )
         if self.state.phase in (Phase.DRAINING, Phase.STOPPING):
             self._at("grace", plan.kill_at, ev.GraceOver())
-            self._mine.announce(plan.kill_at - now)
+            self._mine.command.announce(plan.kill_at - now)
         if self._save_limit is not None:
             self._save_limit.reschedule(asyncio.get_running_loop().time() + plan.commit_by - now)
         if self.state.phase is Phase.STAYING:

@@ -92,6 +92,29 @@ async def test_packs_of_a_save_that_was_abandoned_go_when_nobody_relies_on_them(
     assert 1 == len(await packs(store))
 
 
+async def test_suspicion_ends_with_the_deletion_and_with_a_round_that_failed(
+    store: Store, snapshots: Make, here: Path
+) -> None:
+    """A pack that was deleted and sent again waits a whole round anew, and so does one over whose head a round failed:
+    what it was in between, nobody saw. Otherwise a pack goes that somebody has just sent."""
+    refuses, pack = [False], keys.pack(RUN, "0" * 64)
+    weak = stores.failing(store, StoreUnavailable("away"), when=lambda method, _: method == "list" and refuses[0])
+    one = snapshots(tree({"state": b"one"}).write(here))
+    await one.save(stores.FIRST)
+    await store.put(pack, b"somebody's")
+    keeper = owning(weak, one)
+    assert [Tidied(), Tidied(packs=1)] == [await keeper.round(), await keeper.round()]
+
+    await store.put(pack, b"somebody's")
+    assert Tidied() == await keeper.round()
+
+    refuses[0] = True
+    with pytest.raises(StoreUnavailable):
+        await keeper.round()
+    refuses[0] = False
+    assert [Tidied(), Tidied(packs=1)] == [await keeper.round(), await keeper.round()]
+
+
 async def test_what_was_sent_since_the_last_round_is_spared(store: Store, snapshots: Make, here: Path) -> None:
     """Whoever has just sent a pack has a whole period to commit it. Otherwise a rule that is wrong somewhere else costs
     a snapshot at once."""
