@@ -397,3 +397,37 @@ def _upload(bucket: Path, endpoint: str) -> None:
         if path.is_file():
             s3.put_object(Bucket="bucket", Key=f"some/prefix/{path.relative_to(bucket)}", Body=path.read_bytes())
     s3.close()
+
+
+# What Python has on Linux alone, or had not on a Mac for long.
+ABSENT = "sched_getaffinity setxattr getxattr listxattr pidfd_open preadv SEEK_DATA SEEK_HOLE eventfd posix_fadvise"
+LIKE_A_MAC = f"""
+import os, sys
+for name in {ABSENT!r}.split():
+    delattr(os, name)
+from spotrelay.cli import main
+from spotrelay.leave import leave
+code = main.run()
+linux = ("spotrelay.command", "spotrelay.local", "spotrelay.daemon")
+loaded = [name for name in sys.modules if name.startswith(linux)]
+print(*loaded, file=sys.stderr)
+leave(99 if loaded else code)
+"""
+
+
+async def test_a_laptop_may_be_a_mac(bucket: Path, tmp_path: Path) -> None:
+    """Nothing that only Linux has is called, and nothing that is meant for an instance is loaded."""
+
+    async def run(words: list[str]) -> tuple[int | None, bytes]:
+        command = [sys.executable, "-c", LIKE_A_MAC, *words, "--store", bucket.as_uri()]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, env=environment(), stdout=asyncio.subprocess.DEVNULL, stderr=pipe
+        )
+        _, said = await process.communicate()
+        return process.returncode, said
+
+    async with asyncio.timeout(60):
+        ends = await asyncio.gather(*map(run, COMMANDS[1:]))
+
+    assert [0] * len(ends) == [code for code, _ in ends], ends
