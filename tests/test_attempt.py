@@ -421,7 +421,7 @@ async def test_code_that_its_framework_is_known_for_is_clean(tmp_path: Path) -> 
         async with asyncio.timeout(WITHIN_S):
             await mine.ended()
 
-        assert clean is mine.clean
+        assert clean is mine.command.clean
         await mine.close()
         (tmp_path / f"{RUN}-1.log").unlink()
 
