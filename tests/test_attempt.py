@@ -426,6 +426,21 @@ async def test_code_that_its_framework_is_known_for_is_clean(tmp_path: Path) -> 
         (tmp_path / f"{RUN}-1.log").unlink()
 
 
+@pytest.mark.parametrize(("env", "expected"), [({}, "110"), ({"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "7"}, "7")])
+async def test_launcher_is_given_the_time_that_there_is(tmp_path: Path, env: dict[str, str], expected: str) -> None:
+    """Unless the person says otherwise. Otherwise torchrun kills its workers after 30 s of two minutes."""
+    program = tmp_path / "torchrun"
+    program.write_text('#!/bin/sh\necho "$TORCH_ELASTIC_SHUTDOWN_TIMEOUT" > said\n')
+    program.chmod(0o755)
+    run = {"name": RUN, "command": [str(program)], "directory": str(tmp_path / "job"), "env": env}
+    mine = made(tmp_path, run=run)
+    await mine.spawn()
+    await mine.ended()
+
+    assert f"{expected}\n" == (tmp_path / "job/said").read_text()
+    await mine.close()
+
+
 async def test_command_finds_how_long_it_has(tmp_path: Path) -> None:
     """In a file outside of its directory, which is not there before. Otherwise it cannot choose a checkpoint that it
     has the time for, or takes the last machine's word for this one's."""

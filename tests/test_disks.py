@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +35,11 @@ class System:
             (block / "holders" / "md0").mkdir()
         return self
 
+    def array(self, name: str, *members: str) -> System:
+        for member in members:
+            (self.folder / "block" / name / "slaves" / member).mkdir(parents=True)
+        return self
+
 
 def test_disks_of_instance_store_are_found(tmp_path: Path) -> None:
     """And no others: not EBS, which is named alike, and none in use. Otherwise somebody's volume is formatted."""
@@ -38,6 +47,24 @@ def test_disks_of_instance_store_are_found(tmp_path: Path) -> None:
     system.disk("nvme3n1", partition=True).disk("nvme4n1", holder=True)
 
     assert [ONE, TWO] == disks.found(tmp_path, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("members", "holds", "expected"),
+    [
+        pytest.param(("nvme1n1", "nvme2n1"), LABEL, [Disk("/dev/md127", LABEL)], id="ours"),
+        pytest.param(("nvme1n1", "nvme2n1"), "data", [], id="of somebody else"),
+        pytest.param(("nvme0n1", "nvme1n1"), LABEL, [], id="of other disks"),
+    ],
+)
+def test_array_of_ours_is_found_again(
+    members: tuple[str, ...], holds: str, expected: list[Disk], tmp_path: Path
+) -> None:
+    """As udev gathers it after a reboot. Otherwise the directory moves to the root volume, which is small and slow."""
+    system = System(tmp_path).disk("nvme0n1", model="Amazon Elastic Block Store", holder=True)
+    system.disk("nvme1n1", holder=True).disk("nvme2n1", holder=True).array("md127", *members)
+
+    assert expected == disks.found(tmp_path, lambda _: holds)
 
 
 def test_machine_without_nvme_has_none(tmp_path: Path) -> None:
@@ -78,6 +105,86 @@ def test_our_own_file_system_is_mounted_again() -> None:
     (command,) = disks.plan([Disk("/dev/md127", LABEL)], JOB, occupied=False)
 
     assert ("mount", "/dev/md127", "/job") == (command[0], *command[-2:])
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Iterator[Callable[[int], list[str]]]:
+    """Block devices of this computer, which hold nothing."""
+    made: list[str] = []
+
+    def make(count: int) -> list[str]:
+        for number in range(count):
+            backing = tmp_path / f"disk-{number}"
+            with backing.open("wb") as file:
+                file.truncate(64 << 20)
+            command = ["losetup", "--find", "--show", backing]
+            attached = subprocess.run(command, capture_output=True, text=True, check=False)
+            if attached.returncode:
+                pytest.skip(f"NO REAL DISKS: {attached.stderr.strip()}")
+            made.append(attached.stdout.strip())
+        return made
+
+    yield make
+    for place in (tmp_path / "job", tmp_path / "again"):
+        subprocess.run(["umount", place], capture_output=True, check=False)
+    if Path(disks.ARRAY).exists():
+        subprocess.run(["mdadm", "--stop", disks.ARRAY], capture_output=True, check=False)
+    for device in made:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def ready(spec_directory: Path, found: list[Disk], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = {"name": "demo", "command": ["true"], "directory": str(spec_directory)}
+    monkeypatch.setattr(disks, "found", lambda: found)
+    host.prepare(spec.parse({"run": run}, source="test"))
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes file systems")
+@pytest.mark.parametrize(
+    "count",
+    [
+        1,
+        pytest.param(
+            2,
+            marks=pytest.mark.skipif(
+                not Path("/proc/mdstat").exists() or shutil.which("mdadm") is None,
+                reason="RAID IS NOT TRIED: this kernel has no md, or mdadm is not here",
+            ),
+        ),
+    ],
+)
+def test_real_disks_become_the_directory_and_are_found_again(
+    count: int, devices: Callable[[int], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Formatted, mounted, empty; and, as after a reboot, mounted again with what was in it. Otherwise the commands are
+    right in a test alone."""
+    made = devices(count)
+    ready(tmp_path / "job", [Disk(device, disks.probed(device)) for device in made], monkeypatch)
+
+    assert (tmp_path / "job").is_mount()
+    assert [] == list((tmp_path / "job").iterdir())
+
+    (tmp_path / "job" / "state").write_text("1")
+    subprocess.run(["umount", tmp_path / "job"], check=True)
+    whole = made[0] if count == 1 else disks.ARRAY
+    ready(tmp_path / "again", [Disk(whole, disks.probed(whole))], monkeypatch)
+
+    assert "1" == (tmp_path / "again" / "state").read_text()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes file systems")
+def test_real_disk_of_somebody_else_stays_as_it_is(
+    devices: Callable[[int], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system without a name is one. Otherwise a person's data is formatted away."""
+    (device,) = devices(1)
+    subprocess.run(["mkfs.ext4", "-q", device], check=True)
+    ready(tmp_path / "job", [Disk(device, disks.probed(device))], monkeypatch)
+
+    assert "" == disks.probed(device)
+    assert not (tmp_path / "job").exists()
 
 
 def test_disk_that_cannot_be_used_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ def printed(program: str) -> list[str]:
 
 
 def test_an_agent_on_an_instance_loads_nothing_that_it_seldom_uses() -> None:
-    """Neither to begin nor to make its adapters: botocore is 25 MB, rich 10, typer and what is local a person's.
-    Otherwise every command loses that memory, and every boot a second."""
+    """Neither to begin nor to make its adapters: botocore is 20 MiB, rich 4, typer and what is local a person's.
+    Otherwise every command loses that memory, and every boot half a second."""
     loaded = printed(
         """
         import asyncio, os, sys, time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from spotrelay import attempt, heartbeat, relay
+from spotrelay import attempt, board, heartbeat, relay
 from spotrelay.attempt import Attempt
+from spotrelay.board import Board
 from spotrelay.command import output
 from spotrelay.core import deadline, keys, records
 from spotrelay.core import events as ev
@@ -42,7 +44,7 @@ class Life:
         self.news: asyncio.Queue[Event] = asyncio.Queue()
         self.output = folder / f"{RUN}-1.log"
         self.effects: list[Effect] = []
-        self.relay = Relay(self._arrive, self._notices(), clock=time.monotonic, stay_s=stay_s)
+        self.relay = Relay(self._arrive, self._notices(), clock=time.monotonic, stay_s=stay_s, board=Board(folder))
         self._found = attempt
         perform = self.relay.perform
 
@@ -415,3 +417,19 @@ async def test_kept_instance_is_reported_as_kept(tmp_path: Path) -> None:
     """The one exception to P5 asks for it. Otherwise who wants to look at the machine finds it gone."""
     async with living(tmp_path, instance={"keep_alive": True}) as life:
         assert (await life.ends()).keep_alive
+
+
+async def test_what_it_does_is_posted_on_the_machine(tmp_path: Path) -> None:
+    """Which run, which attempt, which phase, at each step, for whoever has logged in; readable by anybody there.
+    Otherwise a person on the machine has to ask the bucket what happens beside them."""
+    async with living(tmp_path, command=["sleep", "30"]) as life:
+        await life.phase(Phase.RUNNING)
+        await eventually(lambda: board.read(tmp_path).phase == "running", "the board", timeout=WITHIN_S)
+        posted = board.read(tmp_path)
+        life.relay.stop()
+        await life.ends()
+
+    assert (RUN, 1, os.getpid()) == (posted.run, posted.attempt, posted.agent)
+    assert posted.status is not None
+    assert posted.status.running_since is not None
+    assert 0o644 == (tmp_path / board.NAME).stat().st_mode & 0o777

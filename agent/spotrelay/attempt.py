@@ -147,6 +147,11 @@ class Attempt:
         self._warned = ""
         self._log = structlog.get_logger()
 
+    @property
+    def names(self) -> dict[str, str | int]:
+        """What each line of the log says."""
+        return {"run": self.run, "attempt": self.number, "instance": self._identity.instance_id}
+
     # --- the way in
 
     async def claim(self) -> Event:
@@ -417,7 +422,7 @@ class Attempt:
             what="resume request",
             for_s=PATIENCE_S,
         )
-        self._log.info("resume.posted", attempt=self.number + 1)
+        self._log.info("resume.posted", next_attempt=self.number + 1)
 
     async def save(self) -> Event:
         """The last save. Cancelled from outside at its deadline; then the snapshot before it stands (P4)."""

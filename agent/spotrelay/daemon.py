@@ -29,6 +29,7 @@ from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.aws.queue import SqsQueue
 from spotrelay.aws.secrets import SsmSecrets
 from spotrelay.aws.store import open_store
+from spotrelay.board import Board
 from spotrelay.command import cgroup
 from spotrelay.core import keys, records, spec
 from spotrelay.core.errors import AlreadyExists, NotFound, RunOver, SpecError, SpotrelayError, Unassigned
@@ -186,7 +187,13 @@ class Arriving:
 async def serve(settings: Settings, manager: ServiceManager) -> Ending:
     """Relay one attempt."""
     async with InstanceMetadata(endpoint=settings.imds) as metadata:
-        relay = Relay(Arriving(settings, metadata), watch(metadata), clock=time.monotonic, told=manager.status)
+        relay = Relay(
+            Arriving(settings, metadata),
+            watch(metadata),
+            clock=time.monotonic,
+            told=manager.status,
+            board=Board(settings.board),
+        )
 
         def stop() -> None:
             manager.stopping(SYSTEM_STOP_S + STOP_MARGIN_S)

@@ -32,17 +32,24 @@ class Disk:
 
 
 def found(system: Path = Path("/sys"), probe: Callable[[str], str | None] | None = None) -> list[Disk]:
-    """Instance store that nobody has divided, mounted or gathered, by name. Raises OSError."""
-    probe = probe or probed
+    """Instance store that nobody has divided, mounted or gathered, and what we have gathered. Raises OSError."""
+    probe, blocks = probe or probed, system / "block"
     disks = []
-    for block in sorted((system / "block").glob("nvme*")):
-        model = block / "device" / "model"
-        if not model.exists() or model.read_text().strip() != MODEL:
-            continue
+    for block in sorted(blocks.glob("nvme*")):
         partitions = any(part.name.startswith(block.name) for part in block.iterdir())
-        if not partitions and not any((block / "holders").iterdir()):
+        if _is_instance_store(block) and not partitions and not any((block / "holders").iterdir()):
             disks.append(Disk(f"/dev/{block.name}", probe(f"/dev/{block.name}")))
+    # After a reboot udev has gathered what we had gathered, under a name of its own. Of other people's arrays, none.
+    for block in sorted(blocks.glob("md*")):
+        members = [blocks / member.name for member in (block / "slaves").iterdir()]
+        if members and all(map(_is_instance_store, members)) and probe(f"/dev/{block.name}") == LABEL:
+            disks.append(Disk(f"/dev/{block.name}", LABEL))
     return disks
+
+
+def _is_instance_store(block: Path) -> bool:
+    model = block / "device" / "model"
+    return model.exists() and model.read_text().strip() == MODEL
 
 
 def probed(device: str) -> str | None:

@@ -1,6 +1,6 @@
 """How the agent stays small: it sits beside somebody's command for days, on that one's memory.
 
-1. structlog draws tracebacks with rich wherever rich is installed, and imports it to see whether it is: 10 MB for what
+1. structlog draws tracebacks with rich wherever rich is installed, and imports it to see whether it is: 4 MiB for what
    a person at a terminal sees. The command line has rich for itself; here structlog is loaded as if there were none.
    So this module is the first that an agent imports.
 2. What a restore or a save has let go of stays with the allocator, for a next time that is minutes away: of 300 MiB

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
 
 from spotrelay.attempt import Attempt
-from spotrelay.core import deadline
+from spotrelay.board import Board, Posted, here
+from spotrelay.core import deadline, records
 from spotrelay.core import events as ev
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.core.events import Event, Notice, Source, Stopped
@@ -63,11 +65,12 @@ class Relay:
         clock: Callable[[], float],
         stay_s: float = DEAD_MAN_S,
         told: Callable[[str], None] = lambda _: None,
+        board: Board | None = None,
     ) -> None:
         self.state = State()
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self._arrive, self._notices, self._clock, self._stay_s = arrive, notices, clock, stay_s
-        self._told = told
+        self._told, self._board = told, board or Board(None)
         self._attempt: Attempt | None = None
         self._refusal: SpotrelayError | None = None
         self._heartbeat: Heartbeat | None = None
@@ -112,6 +115,8 @@ class Relay:
             self._mine.stopped = event  # the outcome says who stopped it, and why
         self._log.info("lifecycle.step", happened=type(event).__name__, phase=str(self.state.phase))
         self._told(self._standing())
+        if self._heartbeat is None:
+            self._board.post(Posted(str(self.state.phase), time.time(), here()))
         for effect in effects:
             await self.perform(effect)
         if self._heartbeat is not None:
@@ -128,6 +133,8 @@ class Relay:
             case Effect.FIND_RUN:
                 self._go("work", self._find_run())
             case Effect.CLAIM:
+                # Here, not where it was found out: a task's context is its own, and what it starts inherits this one.
+                structlog.contextvars.bind_contextvars(**self._mine.names)
                 self._work(self._mine.claim)
             case Effect.AWAIT_PREDECESSOR:
                 self._begin_beating()
@@ -192,13 +199,19 @@ class Relay:
         self._heartbeat = Heartbeat(
             attempt.history,
             attempt.number,
-            lambda: attempt.status(str(self.state.phase)),
+            self._status,
             asked=lambda: self.state.posted,
             over=attempt.out_of_hours,
             clock=self._clock,
         )
         attempt.undisputed_at = lambda: self._heartbeat.undisputed_at if self._heartbeat else None
         self._go("heartbeat", self._forward(self._heartbeat.events()))
+
+    def _status(self) -> records.Status:
+        """For the store, and for whoever has logged in."""
+        status = self._mine.status(str(self.state.phase))
+        self._board.post(Posted(status.phase, status.at, here(), self._mine.run, self._mine.number, status))
+        return status
 
     async def _signal(self) -> None:
         began = self._clock()

@@ -25,6 +25,7 @@ from pathlib import Path
 # What `systemctl poweroff` comes to, without asking logind first: where the machine is being shut down already, that is
 # gone, and the question hangs for half a minute.
 POWEROFF = "systemctl start poweroff.target --job-mode=replace-irreversibly --no-block"
+STATE = "/var/lib/spotrelay"
 # What systemd tells its service, and nobody else.
 SYSTEMD = {
     *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID"),
@@ -34,7 +35,8 @@ SYSTEMD = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`command_environment` is what the command sees of ours: everything but what is meant for the agent."""
+    """`board`: the folder in which the agent says what it does (board.py). `command_environment` is what the command
+    sees of ours: everything but what is meant for the agent."""
 
     imds: str | None
     endpoint: str | None
@@ -46,6 +48,7 @@ class Settings:
     limits: Mapping[str, str]
     kept: Path | None
     announced: Path | None
+    board: Path
     command_environment: Mapping[str, str]
 
     @classmethod
@@ -54,7 +57,7 @@ class Settings:
             imds=environment.get("SPOTRELAY_IMDS"),
             endpoint=environment.get("SPOTRELAY_ENDPOINT"),
             endpoint_s3=environment.get("SPOTRELAY_ENDPOINT_S3"),
-            state=Path(environment.get("SPOTRELAY_STATE", "/var/lib/spotrelay")),
+            state=Path(environment.get("SPOTRELAY_STATE", STATE)),
             poweroff=tuple(shlex.split(environment.get("SPOTRELAY_POWEROFF", POWEROFF))),
             user_data=Path(environment.get("SPOTRELAY_USER_DATA", "/etc/spotrelay/run.toml")),
             owns_machine=environment.get("SPOTRELAY_MACHINE") == "own",
@@ -62,6 +65,7 @@ class Settings:
             kept=Path(environment["RUNTIME_DIRECTORY"], "kept") if "RUNTIME_DIRECTORY" in environment else None,
             # The state is nobody's but ours (UMask=0077); this folder the command may enter.
             announced=Path(environment["RUNTIME_DIRECTORY"]) if "RUNTIME_DIRECTORY" in environment else None,
+            board=Path(environment.get("RUNTIME_DIRECTORY", "") or environment.get("SPOTRELAY_STATE", STATE)),
             command_environment={k: v for k, v in environment.items() if not _is_ours(k)},
         )
 

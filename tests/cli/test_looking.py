@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import boto3
 import pytest
 
 from spotrelay.cli import main as entry
 from spotrelay.core.errors import AmbiguousRun, NoSuchRun, StoreUnavailable
 from support import buckets
 from support.buckets import DAMAGES, RUN
+from support.moto_server import moto_server
 from support.rehearsals import Said, ended, environment, spotrelay, start
 
 COMMANDS = [
@@ -159,6 +161,27 @@ async def test_names_and_their_beginnings(bucket: Path) -> None:
 
     assert (0, AmbiguousRun.exit_code) == (whole.status, beginning.status)
     assert [RUN, f"{RUN}-2"] == completed.out.split()
+
+
+async def test_the_journal_tells_each_phase_in_a_line(left_by_a_run: Path) -> None:
+    """Of the attempt that was interrupted: one line for each step, with run, attempt and instance in all of them, and
+    what was saved and signalled between. Otherwise a person greps for a story that nobody told."""
+    claim = json.loads((left_by_a_run / "runs" / RUN / "attempts" / "00001" / "claim.json").read_text())
+    log = left_by_a_run.parent / "state" / claim["instance"] / "agent.log"
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    ours = [line for line in lines if line.get("phase") != "arriving" and line.get("happened") != "Assigned"]
+    ours = ours[: next(at for at, line in enumerate(ours) if line.get("phase") == "staying") + 1]
+    phases = [line["phase"] for line in ours if line["event"] == "lifecycle.step"]
+
+    assert [
+        *("waiting", "restoring", "starting", "running"),
+        *("draining", "saving", "handing-over", "staying"),
+    ] == phases
+    assert {(RUN, 1, claim["instance"])} == {(line["run"], line["attempt"], line["instance"]) for line in ours}
+    events = [line["event"] for line in ours]
+    for told in ("command.started", "notice.received", "resume.posted", "command.signalled", "command.ended"):
+        assert 1 == events.count(told), told
+    assert events.index("notice.received") < events.index("command.signalled") < events.index("command.ended")
 
 
 # --- where nobody answers
@@ -324,3 +347,37 @@ async def test_a_gigabyte_of_log_is_no_gigabyte_of_memory(bucket: Path) -> None:
         _, said = await process.communicate()
 
     assert int(said.split()[-1]) < 300 << 10  # KiB; the interpreter and its libraries are 90 MB of them
+
+
+async def test_it_is_the_same_over_the_wire(bucket: Path, tmp_path: Path) -> None:
+    """In S3, below a prefix, what the folder says. Otherwise all of this holds for rehearsals alone."""
+    with moto_server() as endpoint:
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
+        await asyncio.to_thread(_upload, bucket, endpoint)
+        words = [["ls", "--all"], ["logs", RUN], ["receipt", "reh"], ["snapshots", RUN], ["pull", RUN, "--to", "out"]]
+        env = {**keys, "AWS_ENDPOINT_URL_S3": endpoint}
+        wired = await asyncio.gather(
+            *(spotrelay(*each, "--store", "s3://bucket/some/prefix", cwd=tmp_path, env=env) for each in words)
+        )
+    local = await asyncio.gather(*(asked(bucket, *each) for each in words[:3]))
+
+    assert [0] * 5 == [each.status for each in wired], wired
+    assert [each.out.split("\t")[:3] for each in local] == [each.out.split("\t")[:3] for each in wired[:3]]
+    assert local[1].out == wired[1].out
+    artifacts = bucket / "runs" / RUN / "artifacts"
+    expected = {str(p.relative_to(artifacts)): p.read_bytes() for p in artifacts.rglob("*") if p.is_file()}
+    there = tmp_path / "out"
+    assert expected == {
+        str(p.relative_to(there)): p.read_bytes() for p in there.rglob("*") if p.is_file() and p.name[0] != "."
+    }
+
+
+def _upload(bucket: Path, endpoint: str) -> None:
+    s3 = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    s3.create_bucket(Bucket="bucket")
+    for path in bucket.rglob("*"):
+        if path.is_file():
+            s3.put_object(Bucket="bucket", Key=f"some/prefix/{path.relative_to(bucket)}", Body=path.read_bytes())
+    s3.close()

@@ -18,6 +18,7 @@ from spotrelay.core.records import RecordInvalid
 
 CLASSES = [
     records.Assignment,
+    records.Begun,
     records.Claim,
     records.Base,
     records.Status,
@@ -116,6 +117,7 @@ def refused(cls: type, data: bytes) -> str:
 
 EXAMPLES: dict[type, Any] = {
     records.Assignment: records.Assignment("r", 1),
+    records.Begun: records.Begun("ada@laptop", "/home/ada/job", "0123abcd", 1.0),
     records.Claim: records.Claim("i-1", "t", 1.0),
     records.Base: records.Base("1-2", 1.0, "i-1"),
     records.Status: records.Status("i-1", "running", 1.0),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,23 @@ def test_state_elsewhere(tmp_path: Path, same_machine: bool) -> None:
         elsewhere.rename(tmp_path / "gone")
     begin = len(lines) + 1 if same_machine else 1
     assert (0, [*steps(begin, 6), "done"]) == run("state_elsewhere.py", directory, str(elsewhere))
+
+
+def test_never_reads(tmp_path: Path) -> None:
+    """It leaves a checkpoint that is whole, exits 0 on SIGTERM, and begins at step 1 again."""
+    status, lines = run("never_reads.py", tmp_path, signal_at=3)
+    assert (0, steps(1, len(lines))) == (status, lines)
+    with zipfile.ZipFile(tmp_path / "checkpoints/last.ckpt") as archive:
+        assert str(len(lines)) == archive.read("step").decode()
+    assert (0, [*steps(1, 6), "done"]) == run("never_reads.py", tmp_path)
+
+
+def test_half_written(tmp_path: Path) -> None:
+    """Ended at any step it is in the midst of its checkpoint, and fails on that from then on; a whole one it reads."""
+    status, _ = run("half_written.py", tmp_path, signal_at=3)
+    assert -signal.SIGTERM == status
+    with pytest.raises((EOFError, pickle.UnpicklingError)):
+        pickle.loads((tmp_path / "checkpoint.pkl").read_bytes())
+    assert (1, []) == run("half_written.py", tmp_path)
+    (tmp_path / "checkpoint.pkl").write_bytes(pickle.dumps({"step": 4}))
+    assert (0, [*steps(5, 6), "done"]) == run("half_written.py", tmp_path)

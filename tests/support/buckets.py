@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,7 +31,8 @@ save()
 
 
 def healthy(folder: Path) -> Path:
-    """A store that a rehearsal left: interrupted with notice, died without, went on to its end."""
+    """A store that a rehearsal left: interrupted with notice, died without, went on to its end. Beside it, in `state`,
+    what its machines said."""
     project, kept = folder / "project", folder / "kept"
     project.mkdir()
     (project / "job.py").write_text(JOB)
@@ -41,7 +41,6 @@ def healthy(folder: Path) -> Path:
     code = "import sys; from spotrelay.cli.main import main; sys.argv[0] = 'spotrelay'; main()"
     command = [sys.executable, "-c", code, *words]
     subprocess.run(command, cwd=project, env=environment(), check=True, capture_output=True, timeout=150)
-    shutil.rmtree(kept / "state", ignore_errors=True)
     return kept / "store"
 
 

@@ -122,22 +122,24 @@ async def test_two_pages_cost_what_one_does() -> None:
 
 
 async def test_requests_are_bounded_whatever_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six for each of OPEN_A_LOOK runs and one listing a look, however many are open: what the header promises."""
-    monkeypatch.setattr(polling, "NAMES_S", 1000.0)
+    """Of forty open runs five have their turn at each look, and each comes to its turn: what the header promises."""
     monkeypatch.setattr(polling, "OPEN_A_LOOK", 5)
+    monkeypatch.setattr(polling, "OPEN_S", 0.0)
+    monkeypatch.setattr(polling, "LOOK_S", 1000.0)
+    monkeypatch.setattr(polling, "NAMES_S", 1000.0)
     store = Recording(memory())
     for number in range(40):
         await write_running(store, f"run-{number:02d}")
     async with served(store) as page, page.events() as events:
-        await told(events, "runs")
-        await until(lambda: len(page.site.poller._looked) >= 10, what="two looks")
-        await until(lambda: len(page.site.poller._looked) == 40, what="each had its turn")
-        store.calls.clear()
         poller = page.site.poller
-        await poller._look_at_board()
+        await told(events, "runs", lambda data: "running" in rows(data).values())
+        for look in range(1, 8):
+            assert 5 * look == len(poller._looked)
+            store.calls.clear()
+            await poller._look_at_board()
+            assert len(store.calls) <= 1 + 5 * 6
 
-        assert len([key for method, key in store.calls if key == keys.open_runs()]) <= 2
-        assert len(store.calls) <= 2 * (1 + 5 * 7)  # it goes on looking by itself, too
+        assert 40 == len(poller._looked)
 
 
 async def test_a_store_that_is_away_is_said_and_waited_for() -> None:
@@ -197,3 +199,17 @@ async def test_ten_thousand_runs_are_told_within_a_second() -> None:
     assert 10_000 == len(found["rows"])
     assert ["run-00000"] == [row["name"] for row in board.since(1)["rows"]]
     assert time.monotonic() - began < 1
+
+
+async def test_a_fault_of_ours_is_said_and_looked_past() -> None:
+    """Otherwise the page stands still, and looks like runs that do."""
+    broken = False
+    store = failing(memory(), RuntimeError("a bug"), when=lambda method, key: broken)
+    await write_ended(store.store, "demo")
+    async with served(store) as page, page.events("?run=demo") as events:
+        await told(events, "run")
+        broken = True
+        assert "a fault of spotrelay: RuntimeError: a bug" == await told(events, "trouble", lambda data: data)
+        broken = False
+        await told(events, "trouble", lambda data: data == "")
+        assert page.site.poller.board.rows

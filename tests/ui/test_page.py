@@ -179,7 +179,7 @@ async def test_a_run_is_stopped_and_says_so(browser: Browser) -> None:
     """It is asked once, and seen at once that it was asked; what is refused is said in words."""
     store = memory()
     await write_running(store, "busy")
-    async with served(store, ByHand(Where("memory://", None, None), store)) as site:
+    async with served(store, ByHand(Where("memory://"), store)) as site:
         page = await opened(browser, site, "busy")
         await page.click(".act")
         await page.click("#question-yes")
@@ -199,7 +199,7 @@ async def test_a_run_is_resumed(browser: Browser) -> None:
     """Where whoever started the page can: otherwise there is no button that does nothing."""
     store = memory()
     await write_ended(store, "over", result="stopped")
-    async with served(store) as site, served(store, ByHand(Where("memory://", None, None), store)) as without:
+    async with served(store) as site, served(store, ByHand(Where("memory://"), store)) as without:
         page = await opened(browser, site, "over")
         await page.click(".act")
         await page.click("#question-yes")
@@ -384,3 +384,17 @@ async def test_it_fits_and_is_read_in_any_window(browser: Browser, tmp_path: Pat
             await page.click(".back")
             await page.until("document.querySelector('#list').checkVisibility()")
         assert [] == page.complaints
+
+
+async def test_a_server_that_is_another_says_what_to_do(browser: Browser) -> None:
+    """The page was left open, and `spotrelay ui` was started anew: its cookie is none there. Otherwise it says for ever
+    that it tries again."""
+    store = memory()
+    await write_ended(store, "one")
+    async with served(store) as site:
+        page = await opened(browser, site)
+        await page.until(row("one", "succeeded"))
+        site.gate._session = "another"
+        for connection in site.runner.server.connections:
+            connection.transport.abort()
+        await page.until("document.querySelector('#trouble').textContent.includes('open the address')")

@@ -3,8 +3,7 @@
 1. An instance has a role, and the metadata service has its keys: two questions of a client that is there anyway.
 2. Who says more than that gets what botocore makes of it: keys in the environment are taken as they are; a profile, a
    file, a web identity or a container's endpoint goes through botocore's own chain.
-3. botocore only then. It costs an agent 25 MB for as long as a run takes, half a second of CPU at its boot, and 400
-   files which, at a notice on a machine without free memory, would have to be read from a slow disk first.
+3. botocore only then: an agent that has it holds 20 MiB more for as long as a run takes, and boots 0.34 s of CPU later.
 """
 
 from __future__ import annotations
@@ -123,7 +122,8 @@ def _keys(document: dict[str, Any]) -> Keys:
 class Chain:
     """botocore's own, in a thread: some of its sources are other programs, or other services."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: str | None = None) -> None:
+        self._profile = profile
         self._source: Any = None
 
     async def keys(self) -> Keys:
@@ -133,7 +133,7 @@ class Chain:
         if self._source is None:
             import botocore.session  # noqa: PLC0415 - see the head of this file
 
-            self._source = botocore.session.get_session().get_credentials()
+            self._source = botocore.session.Session(profile=self._profile).get_credentials()
         if self._source is None:
             raise StoreDenied("there are no credentials", next_step="see what the profile or file says")
         frozen = self._source.get_frozen_credentials()

@@ -2,7 +2,7 @@
 
 obstore hands an object over as a whole: assembled in fresh memory, read again for the hash, once more for the disk. For
 1.5 GiB, checked and written, that takes 1.5 s of CPU and 170 MB; its own stream of chunks takes 1.7 s. Here each chunk
-goes from the socket into the same 1 MiB, from there to whoever wants it, and nothing waits in memory: 1.3 s and 30
+goes from the socket into the same place, from there to whoever wants it, and nothing waits in memory: 1.0 s and 25
 MB. So obstore signs, as it knows the credentials, and the standard library carries the bytes.
 
 A connection is one thread's for the length of an object and then the next one's.

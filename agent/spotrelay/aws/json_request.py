@@ -1,7 +1,7 @@
 """One small request in AWS's JSON protocol: a POST of a few fields, signed, over the HTTP client that watches for
-notices anyway. botocore, imported at the boot, cost each idle agent 25 MB; imported when it counts it would cost 0.5 s
-of CPU beside a command that is just saving, and more where its 400 files have left the page cache. As it is, a request
-takes 5 ms, and needs nothing of the disk.
+notices anyway. botocore, imported at the boot, costs each idle agent 20 MiB; imported at the notice, 0.34 s of CPU
+beside a command that is just saving, and more where its 120 modules have left the page cache. As it is, a request takes
+2 ms of CPU, and needs nothing of the disk.
 """
 
 from __future__ import annotations

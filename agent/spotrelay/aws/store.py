@@ -63,20 +63,21 @@ def open_store(
     url: str,
     *,
     credentials: Credentials | None = None,
+    region: str | None = None,
     patience: float = PATIENCE_S,
     stream_s: float = ATTEMPT_S,
 ) -> BrowsableStore:
     """`patience`: seconds after which a call is not tried again. `stream_s`: how long one attempt of `get_stream` may
     take as long as something arrives. Raises UsageError.
 
-    S3 takes its credentials, if none are given, and its region as boto3 does (environment, profile, instance role) and
+    S3 takes its credentials and its region, if none are given, as boto3 does (environment, profile, instance role) and
     honours AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL; plain HTTP is spoken to loopback only. Nothing is connected to
     before the first call.
     """
     parts = urlsplit(url)
     match parts.scheme:
         case "s3" if parts.netloc:
-            return ObjectStore(_s3(parts.netloc, parts.path.strip("/"), credentials), patience, stream_s)
+            return ObjectStore(_s3(parts.netloc, parts.path.strip("/"), credentials, region), patience, stream_s)
         case "file" if not parts.netloc and len(parts.path) > 1:
             return ObjectStore(_folder(Path(unquote(parts.path))), patience)
         case "memory":
@@ -96,9 +97,10 @@ def _folder(path: Path) -> LocalStore:
         raise UsageError(f"{path} cannot be a store: {error}", next_step="name a folder that can be made") from error
 
 
-def _s3(bucket: str, prefix: str, credentials: Credentials | None) -> S3Store:
+def _s3(bucket: str, prefix: str, credentials: Credentials | None, region: str | None) -> S3Store:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    options |= {"region": region} if region else {}
     options["credential_provider"] = _credentials() if credentials is None else _Provider(credentials)
     return S3Store(
         bucket,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from spotrelay.cli import verdict
+from spotrelay.cli import remedies, verdict
 from spotrelay.cli.plan import Plan
 from spotrelay.cli.report import Report
 
@@ -22,6 +22,7 @@ def give(report: Report, plan: Plan) -> None:
 
 def _starts_over(report: Report, plan: Plan) -> list[str]:
     advice = ["Save where you are into a file in the directory, and read it at the start."]
+    advice += remedies.saves_nothing_or_reads_nothing(report)
     if plan.progress is None:
         advice.append(f"If it does continue, show which number grows: {_SHOW}.")
     return advice
@@ -39,7 +40,10 @@ def _ignores_sigterm(report: Report, plan: Plan) -> list[str]:
 
 def _state_elsewhere(report: Report, plan: Plan) -> list[str]:
     if outside := verdict.state_outside(report):
-        return [f"Write these below {report.directory} instead: {_some(outside)}"]
+        return [
+            f"Write these below {report.directory} instead: {_some(outside)}",
+            *remedies.writes_elsewhere(report),
+        ]
     return ["It went on, yet left nothing in its directory. Find where it saves, and let it save there."]
 
 
@@ -56,7 +60,8 @@ def _failed(report: Report, plan: Plan) -> list[str]:
     if plan.strict_exit and any(a.ended_by == "notice" and a.clean is False for a in report.attempts):
         return ["Exit with 0 after SIGTERM, or leave out --strict-exit."]
     if len(report.attempts) > 1:
-        return ["Look at what it does with the files that an interrupted attempt leaves."]
+        words = remedies.of_its_words(report)
+        return words or ["Look at what it does with the files that an interrupted attempt leaves."]
     return ["Run the command by itself first, in a fresh copy of the directory."]
 
 
@@ -109,6 +114,8 @@ def _besides(report: Report) -> list[str]:
     deaths = [(b, a) for b, a in itertools.pairwise(report.attempts) if b.ended_by == "sudden death"]
     if any(after.continued is False for _, after in deaths):
         advice.append("After a sudden death it started over: checkpoint now and then too, not at the signal only.")
+    if report.verdict != verdict.FAILED.name:
+        advice += remedies.of_its_words(report)
     for attempt in report.attempts:
         advice += [f"Attempt {attempt.number}: {line}." for line in attempt.unfinished]
     if any(attempt.unfinished for attempt in report.attempts):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from spotrelay.cli import counters, exits, transcript
+from spotrelay.cli import counters, exits, traces, transcript
 from spotrelay.cli.report import AttemptReport, Interruptions, OutcomeReport, OutsideWriteReport, Report
 from spotrelay.cli.scene import Scene, Seen
 from spotrelay.core import keys
 from spotrelay.core.keys import SnapshotId
-from spotrelay.core.manifest import Manifest
+from spotrelay.core.manifest import File, Manifest
 from spotrelay.snapshot import Snapshots
 
 
@@ -29,8 +30,11 @@ def gather(scene: Scene, *, run: str, store: Path, directory: Path, isolation: s
     ]
     for attempt, text in zip(report.attempts, texts, strict=True):
         attempt.output_tail = transcript.tail(text)
+        attempt.signs = traces.signs(text)
     _count(report.attempts, texts, scene)
     report.outside_writes = _outside(scene.attempts) if isolation == "full" else None
+    outside = [write.path for write in report.outside_writes or []]
+    report.framework = traces.framework(scene.plan.command, texts, outside)
     held = sum(attempt.ended_by != "itself" for attempt in report.attempts)
     report.interruptions = Interruptions(planned=len(scene.plan.moments), held=held)
     if (last := scene.outcome) is not None:
@@ -39,12 +43,24 @@ def gather(scene: Scene, *, run: str, store: Path, directory: Path, isolation: s
 
 
 async def compare(report: Report, snapshots: Snapshots, attempts: Sequence[Seen]) -> None:
-    """Fills in `changed`: an attempt that left its directory as it was has left its successor nothing there."""
+    """Fills in `changed`: an attempt that left its directory as it was has left its successor nothing there. And
+    `checkpoints`: what an interrupted one left and had not brought along."""
+    brought: set[str] | None = None
     for attempt, seen in zip(report.attempts, attempts, strict=True):
         if seen.base is not None and seen.base.snapshot and attempt.snapshot:
             ids = SnapshotId.parse(seen.base.snapshot), SnapshotId.parse(attempt.snapshot)
-            before, after = [_contents(await snapshots.read_manifest(snapshot)) for snapshot in ids]
+            manifests = [await snapshots.read_manifest(snapshot) for snapshot in ids]
+            before, after = map(_contents, manifests)
             attempt.changed = before != after
+            brought = _files(manifests[0]) if brought is None else brought
+            if attempt.ended_by != "itself":
+                new = traces.checkpoints(_files(manifests[1]) - brought)
+                report.checkpoints = sorted({*report.checkpoints, *new})
+    report.framework = report.framework or traces.framework([], [], report.checkpoints)
+
+
+def _files(manifest: Manifest) -> set[str]:
+    return {os.fsdecode(entry.path) for entry in manifest.entries if isinstance(entry, File)}
 
 
 def _contents(manifest: Manifest) -> set[tuple[object, ...]]:

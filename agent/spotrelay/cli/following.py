@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from rich.console import Console
 
 from spotrelay.cli.receipt_drawn import print_receipt
 from spotrelay.cli.told import plain
 from spotrelay.core import records
-from spotrelay.core.errors import RunAtLimit, RunError, RunFailed, RunStopped
+from spotrelay.core.errors import RunAtLimit, RunError, RunFailed, RunStopped, StoreError
 from spotrelay.person.follow import Became, Said, follow, said_of
 from spotrelay.person.glance import State
 from spotrelay.person.receipt import receipt
@@ -30,7 +30,7 @@ _ENDS: dict[str, type[RunError]] = {"failed": RunFailed, "stopped": RunStopped, 
 
 async def until_over(store: BrowsableStore, run: str, console: Console, *, options: str = "") -> records.Outcome:
     """Its outcome; its receipt has been shown. `options`: of the place, for what a person may type next. Raises
-    StoreDenied, StoreUnavailable."""
+    StoreDenied."""
     try:
         async with aclosing(follow(store, run)) as news:
             async for each in news:
@@ -41,7 +41,7 @@ async def until_over(store: BrowsableStore, run: str, console: Console, *, optio
                     case Became():
                         console.print(plain(_told(each)), markup=False, soft_wrap=True)
                         if each.seen.outcome is not None:
-                            print_receipt(await receipt(store, run), time.time(), console)
+                            await _sum_up(store, run, console)
                             return each.seen.outcome
                     case _:
                         console.print(plain(f"the store does not answer: {each.why}"), markup=False, soft_wrap=True)
@@ -49,6 +49,12 @@ async def until_over(store: BrowsableStore, run: str, console: Console, *, optio
         console.print(f"{run} goes on without you. To end it: spotrelay stop {run}{options}", soft_wrap=True)
         raise
     raise AssertionError("unreachable: it ends with an outcome, or is left")
+
+
+async def _sum_up(store: BrowsableStore, run: str, console: Console) -> None:
+    """The receipt can be had later as well: a store that is away now is no reason for another end."""
+    with suppress(StoreError):
+        print_receipt(await receipt(store, run), time.time(), console)
 
 
 def judge(run: str, outcome: records.Outcome, options: str = "") -> None:

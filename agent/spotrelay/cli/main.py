@@ -27,6 +27,7 @@ from spotrelay.cli.run import run as run_command
 from spotrelay.cli.snapshots import snapshots
 from spotrelay.cli.status import status
 from spotrelay.cli.stop import stop
+from spotrelay.cli.top import top
 from spotrelay.cli.ui import ui
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.leave import leave
@@ -44,7 +45,7 @@ BEGIN, WATCH, STEER, ACCOUNT = "Begin", "Watch", "Steer", "The account"
 app.command(rich_help_panel=BEGIN)(rehearse)
 app.command(rich_help_panel=BEGIN)(init)
 app.command("run", rich_help_panel=BEGIN)(run_command)
-for watching in (ls, status, logs, snapshots, pull, receipt, ui):
+for watching in (ls, status, logs, snapshots, pull, receipt, ui, top):
     app.command(rich_help_panel=WATCH)(watching)
 for steering in (stop, resume, interrupt, rm):
     app.command(rich_help_panel=STEER)(steering)

@@ -4,7 +4,7 @@
    only reads needs no queue. A folder (`file:///…`) is a store too.
 2. Otherwise the stack's own outputs, by `--stack-name`, `--region` and `--profile`: one question to CloudFormation.
 
-Region and profile are put into the environment, where boto3, botocore and obstore all look for them.
+The environment is read, and never changed.
 """
 
 from __future__ import annotations
@@ -54,14 +54,17 @@ class Where:
     """Found. `queue` None: a store was given, and no queue."""
 
     store: str
-    queue: str | None
-    region: str | None
+    queue: str | None = None
+    region: str | None = None
+    profile: str | None = None
 
     def open_store(self) -> BrowsableStore:
         """Raises UsageError."""
+        from spotrelay.aws.credentials import Chain  # noqa: PLC0415
         from spotrelay.aws.store import open_store  # noqa: PLC0415
 
-        return open_store(self.store, patience=PATIENCE_S, stream_s=STREAM_S)
+        keys_of = Chain(self.profile) if self.profile else None
+        return open_store(self.store, credentials=keys_of, region=self.region, patience=PATIENCE_S, stream_s=STREAM_S)
 
     def open_queue(self) -> SqsQueue:
         """Raises UsageError."""
@@ -70,7 +73,7 @@ class Where:
 
         if self.queue is None:
             raise UsageError("a store is given, and no queue", next_step="say --queue as well, or neither")
-        return SqsQueue(self.queue, region=self.region or "", credentials=Chain())
+        return SqsQueue(self.queue, region=self.region or "", credentials=Chain(self.profile))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,10 @@ class Place:
 
     def find(self) -> Where:
         """Raises StackError."""
+        if not self.store:
+            return self._of_stack()
         region = self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        found = Where(self.store, self.queue, region) if self.store else self._of_stack()
-        if found.region:
-            os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = found.region
-        if self.profile:
-            os.environ["AWS_PROFILE"] = self.profile
-        return found
+        return Where(self.store, self.queue, region, self.profile)
 
     def _of_stack(self) -> Where:
         # Half a second of imports, which whoever names a store does not need.
@@ -119,4 +119,4 @@ class Place:
                     f"the stack {self.stack} {what} ({account.place})",
                     next_step=command("deploy", self.stack, account.place),
                 )
-            return Where(outputs["StoreUrl"], self.queue or outputs["QueueUrl"], account.region)
+            return Where(outputs["StoreUrl"], self.queue or outputs["QueueUrl"], account.region, self.profile)

@@ -26,7 +26,8 @@ def print_receipt(found: Receipt, now: float, console: Console | None = None) ->
     console = console or Console()
     if not console.is_terminal:
         for each in found.legs:
-            print("\t".join((str(each.number), plain(_pool(each)), plain(receipt_told.leg(each)))))
+            row = (str(each.number), plain(_pool(each)), plain(receipt_told.leg(each)))
+            print("\t".join(row), file=console.file)
         print_facts(receipt_told.totals(found), console=console)
         return
     console.print(Text(plain(receipt_told.headline(found)), style="bold"))

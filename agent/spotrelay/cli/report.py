@@ -16,7 +16,8 @@ VERSION = 1
 class AttemptReport:
     """`ended_by`: notice, sudden death, or itself. `end`: "exit code 0", "SIGKILL"; `meaning`: in words. `clean`: it
     ended after our signal with a code that counts as clean. `reacted`: it ended by itself after the signal.
-    `unfinished`: checkpoints that its predecessor had been writing, and what became of them.
+    `unfinished`: checkpoints that its predecessor had been writing, and what became of them. `signs`: what its output
+    complains of (traces.py).
     `changed`: it left its directory other than it had found it. `continued`: it went on from what its predecessor had
     done, False: it started over. `first` and `last`: the counter in its output, of which `output_tail` has the end."""
 
@@ -38,6 +39,7 @@ class AttemptReport:
     restored_bytes: int | None = None
     snapshot: str | None = None
     unfinished: list[str] = field(default_factory=list)
+    signs: list[str] = field(default_factory=list)
     changed: bool | None = None
     continued: bool | None = None
     first: float | None = None
@@ -84,7 +86,8 @@ class SaveReport:
 
 @dataclass(slots=True)
 class Report:
-    """`isolation`: full, or why machines had no disks of their own (then `outside_writes` is None)."""
+    """`isolation`: full, or why machines had no disks of their own (then `outside_writes` is None). `framework`: which
+    was seen at work, if any. `checkpoints`: files that look like one, in what an interrupted attempt left."""
 
     command: list[str]
     directory: str
@@ -96,6 +99,8 @@ class Report:
     advice: list[str] = field(default_factory=list)
     attempts: list[AttemptReport] = field(default_factory=list)
     outside_writes: list[OutsideWriteReport] | None = None
+    framework: str = ""
+    checkpoints: list[str] = field(default_factory=list)
     outcome: OutcomeReport | None = None
     save: SaveReport | None = None
     interruptions: Interruptions = field(default_factory=lambda: Interruptions(0, 0))

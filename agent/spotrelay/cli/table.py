@@ -23,15 +23,19 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, conso
     console = console or Console()
     if not console.is_terminal:
         for row in rows:
-            print("\t".join(map(_words, row)))
+            print("\t".join(map(_words, row)), file=console.file)
         return
+    console.print(rows_table(headings, rows))
+
+
+def rows_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for heading in headings[:-1]:
         table.add_column(heading, no_wrap=True)
     table.add_column(headings[-1], no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         table.add_row(*map(_text, row))
-    console.print(table)
+    return table
 
 
 def print_facts(facts: Iterable[tuple[str, Cell]], *, console: Console | None = None) -> None:
@@ -42,7 +46,7 @@ def print_facts(facts: Iterable[tuple[str, Cell]], *, console: Console | None = 
         return
     for name, cell in facts:
         if words := _words(cell):
-            print(f"{name}\t{words}")
+            print(f"{name}\t{words}", file=console.file)
 
 
 def facts_table(facts: Iterable[tuple[str, Cell]]) -> Table:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from spotrelay.core.errors import NotFound, SpotrelayError
+from spotrelay.core.errors import NotFound
 from spotrelay.core.keys import SnapshotId
 from spotrelay.ports import BrowsableStore
 from spotrelay.snapshot.browse import Browser, Listed
@@ -61,13 +61,11 @@ class Files:
                 await _write(response, first)
                 async for part in parts:
                     await _write(response, part)
-        except SpotrelayError:
+        except Exception:  # the person has thought better of it, a pack is damaged, or worse: nothing may follow
             if not response.prepared:
                 raise
             if request.transport is not None:
                 request.transport.abort()
-        except ConnectionResetError:  # the person, or the browser, has thought better of it
-            pass
         finally:
             await parts.aclose()
         return response

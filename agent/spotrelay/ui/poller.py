@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from spotrelay.core import keys, records
-from spotrelay.core.errors import SpotrelayError, StoreError
+from spotrelay.core.errors import SpotrelayError
 from spotrelay.core.keys import SnapshotId
 from spotrelay.person import runs
 from spotrelay.person.glance import Reading, glances
@@ -150,8 +150,8 @@ class Poller:
             try:
                 await self._look_at_board()
                 self._say("")
-            except StoreError as error:
-                self._say(str(error))
+            except Exception as error:
+                self._say(_words(error))
             await asyncio.sleep(LOOK_S)
 
     async def _watch_run(self, view: View) -> None:
@@ -160,8 +160,8 @@ class Poller:
                 if await view.look(self._clock()):
                     view.version = self.version + 1
                     self._tell()
-            except SpotrelayError as error:
-                self._say(str(error))
+            except Exception as error:
+                self._say(_words(error))
             await asyncio.sleep(VIEW_OVER_S if view.over else VIEW_S)
 
     async def _look_at_board(self) -> None:
@@ -204,3 +204,8 @@ class Poller:
         self.version += 1
         told, self._news = self._news, asyncio.Event()
         told.set()
+
+
+def _words(error: Exception) -> str:
+    """A fault of ours is said, and does not end the looking: a page that stands still looks like a run that does."""
+    return str(error) if isinstance(error, SpotrelayError) else f"a fault of spotrelay: {type(error).__name__}: {error}"

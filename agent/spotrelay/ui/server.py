@@ -125,10 +125,10 @@ class Site:
 
 @web.middleware
 async def _say_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    known = ((NotFound, 404), (UsageError, 400), (RunError, 409), (RunOver, 409), (StoreUnavailable, 503))
     try:
         return await handler(request)
     except SpotrelayError as error:
-        known = ((NotFound, 404), (UsageError, 400), (RunError, 409), (RunOver, 409), (StoreUnavailable, 503))
         status = next((number for kind, number in known if isinstance(error, kind)), 502)
         return web.json_response({"what": error.what, "next_step": error.next_step}, status=status)
 

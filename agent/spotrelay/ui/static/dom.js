@@ -33,12 +33,11 @@ export function byId(id) {
 
 /** What went wrong, in the server's words. */
 export async function refusal(response) {
+  if (response.status === 401) return "This browser is not let in any more: open the address that spotrelay ui printed.";
   try {
     const { what, next_step: next } = await response.json();
     return next ? `${what} — ${next}` : what;
   } catch {
-    return response.status === 401
-      ? "This browser is not let in any more: open the address that spotrelay ui printed."
-      : `The page's server answered ${response.status}.`;
+    return `spotrelay ui answered ${response.status}.`;
   }
 }

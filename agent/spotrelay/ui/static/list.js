@@ -29,7 +29,11 @@ export class RunList {
     this.inner = el("div", { class: "rows", role: "presentation" });
     this.empty = el("p", { class: "empty", hidden: true });
     root.append(this.inner, this.empty);
-    root.addEventListener("scroll", () => this.draw(), { passive: true });
+    this.top = 0;
+    root.addEventListener("scroll", () => {
+      if (root.clientHeight) this.top = root.scrollTop;
+      this.draw();
+    }, { passive: true });
     root.addEventListener("keydown", (event) => this.key(event));
     root.addEventListener("focus", () => { this.active ??= this.order[0]?.name ?? null; this.draw(); });
     root.addEventListener("click", (event) => {
@@ -62,6 +66,11 @@ export class RunList {
     this.chosen = name;
     this.active = name ?? this.active;
     this.draw();
+  }
+
+  /** In a narrow window it was away, and a browser forgets where such a list was. */
+  restore() {
+    this.root.scrollTop = this.top;
   }
 
   pick(name) {

@@ -87,6 +87,7 @@ export class Log {
       try {
         await step();
       } catch (error) {
+        if (turn !== this.turn) return;
         say(this.message, error.message);
         this.message.hidden = false;
       }

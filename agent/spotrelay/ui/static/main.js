@@ -35,9 +35,15 @@ function listen(run) {
   mine.onerror = () => {
     if (mine !== stream) return;
     lost += 1;
-    if (lost > 1 || mine.readyState === EventSource.CLOSED) trouble("The page has lost spotrelay ui. It tries again by itself.");
+    if (lost > 1 || mine.readyState === EventSource.CLOSED) explain();
     if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === stream && listen(run), 2000);
   };
+}
+
+/** It is not there, or it is another one, which does not know this browser. */
+async function explain() {
+  const answer = await fetch("/api/place").catch(() => null);
+  trouble(answer?.status === 401 ? await refusal(answer) : "spotrelay ui does not answer. The page tries again by itself.");
 }
 
 function trouble(words) {
@@ -64,6 +70,7 @@ function route() {
   document.body.dataset.view = name ? "run" : "list";
   document.title = name ? `${name} · spotrelay` : "spotrelay";
   list.choose(name);
+  if (!name) list.restore();
   view.open(name);
   listen(name);
   if (name && matchMedia("(max-width: 800px)").matches) byId("run").focus();
