@@ -13,6 +13,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -28,6 +29,8 @@ from spotrelay.core.errors import (
     ClaimLost,
     CommandError,
     RunOver,
+    SecretRefused,
+    SecretUnavailable,
     SnapshotError,
     SpotrelayError,
     StoreError,
@@ -42,7 +45,7 @@ from spotrelay.history import History
 from spotrelay.line import Line
 from spotrelay.marker import Marker
 from spotrelay.patience import patiently
-from spotrelay.ports import Identity, ResumeQueue, Store
+from spotrelay.ports import Identity, ResumeQueue, Secrets, Store
 from spotrelay.predecessors import Predecessors
 from spotrelay.running import Running
 from spotrelay.saving import Saver
@@ -52,6 +55,8 @@ from spotrelay.snapshot.housekeeping import Housekeeping
 # How long a step may wait for its surroundings. Ten minutes of an instance cost less than starting over on another;
 # an outage of hours would burn more than it saves (P5), so then it ends, and EC2's event finds another.
 PATIENCE_S = 600.0
+# A notice that comes meanwhile waits for it.
+SECRET_S = 20.0
 # The hand-over is one small object; its successor does not depend on it, only waits for it.
 HANDOVER_S = 30.0
 # How often a successor looks for the hand-over: four small reads, and nobody works meanwhile.
@@ -71,6 +76,7 @@ class Arrival:
     queue: ResumeQueue
     spec: Spec
     number: int
+    secrets: Secrets | None = None
 
 
 class Attempt:
@@ -266,10 +272,28 @@ class Attempt:
 
     async def spawn(self) -> Event:
         try:
-            await self.command.spawn({**self._environment, **self.spec.run.env, **self._own_environment()})
+            secrets = await self._secrets()
+            given = {**self._environment, **self.spec.run.env, **secrets, **self._own_environment()}
+            await self.command.spawn(given)
+        except SecretUnavailable as error:
+            return self._outside_fault(error)
+        except SecretRefused as error:
+            return self._fault(error)
         except CommandError as error:
             return self._fault(error)
         return ev.Spawned()
+
+    async def _secrets(self) -> dict[str, str]:
+        """Read for the command alone, and kept nowhere. Raises SecretRefused, SecretUnavailable."""
+        names = {name: text.removeprefix("ssm:") for name, text in (self.spec.run.secrets or {}).items()}
+        source = self._arrival.secrets
+        if names and source is None:
+            raise SecretRefused("there is nothing here to read secrets from", next_step="leave run.secrets out")
+        found = {}
+        for name, parameter in names.items():
+            assert source is not None
+            found[name] = await patiently(partial(source.read, parameter), what="secret", for_s=SECRET_S)
+        return found
 
     def _own_environment(self) -> dict[str, str]:
         return {

@@ -27,6 +27,7 @@ from spotrelay.attempt import Arrival, Attempt
 from spotrelay.aws.credentials import of_instance
 from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.aws.queue import SqsQueue
+from spotrelay.aws.secrets import SsmSecrets
 from spotrelay.aws.store import open_store
 from spotrelay.board import Board
 from spotrelay.command import cgroup
@@ -97,6 +98,9 @@ class Arriving:
             endpoint=self._settings.endpoint,
             wall=self._wall,
         )
+        secrets = SsmSecrets(
+            region=identity.region, credentials=keys_of, endpoint=self._settings.endpoint, wall=self._wall
+        )
         if user_data.spec is not None:
             assignment = await self._begin(store, identity, user_data.spec)
         else:
@@ -108,7 +112,7 @@ class Arriving:
         if self._settings.owns_machine:
             await asyncio.to_thread(host.prepare, run_spec)
         return Attempt(
-            Arrival(store, queue, run_spec, assignment.attempt),
+            Arrival(store, queue, run_spec, assignment.attempt, secrets),
             identity,
             output=self._settings.state / f"{assignment.run}-{assignment.attempt}.log",
             environment=self._settings.command_environment,

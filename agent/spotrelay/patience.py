@@ -13,10 +13,10 @@ from typing import TypeVar
 import structlog
 import tenacity
 
-from spotrelay.core.errors import QueueError, StoreDenied, StoreUnavailable
+from spotrelay.core.errors import QueueError, SecretUnavailable, StoreDenied, StoreUnavailable
 
 T = TypeVar("T")
-_PASSING = (StoreUnavailable, StoreDenied, QueueError, OSError)
+_PASSING = (StoreUnavailable, StoreDenied, QueueError, SecretUnavailable, OSError)
 # The adapters have waited before; here it goes on at a pace that a recovering service can bear.
 _WAIT = tenacity.wait_random_exponential(multiplier=0.5, min=0.2, max=20)
 

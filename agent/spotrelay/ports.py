@@ -109,6 +109,14 @@ class BrowsableStore(Store, Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """What a run's spec names and does not hold."""
+
+    async def read(self, name: str) -> str:
+        """Raises SecretRefused, SecretUnavailable; neither says anything of the value."""
+        ...
+
+
 class ResumeQueue(Protocol):
     """The doorbell of the launcher."""
 

@@ -67,6 +67,7 @@ REFUSED = {
     "a deadline without the work": (("run", "--finish-by", "2030-01-01T08:00:00Z", "--", "true"), 3, "work_hours"),
     "a setting of nothing": (("run", "--set", "a=b", "--", "true"), 2, "limits.hours=48"),
     "a variable of nothing": (("run", "--env", "A", "--", "true"), 2, "NAME=VALUE"),
+    "a secret in so many words": (("run", "--secret", "A=hush", "--", "true"), 3, "secrets"),
     "no file": (("run", "-f", "nothing.toml", "--", "true"), 2, "nothing.toml"),
     "no directory": (("run", "--source", "nowhere", "--", "true"), 2, "not a directory"),
     "the root": (("run", "--source", "/", "--", "true"), 2, "no project"),

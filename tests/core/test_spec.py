@@ -193,7 +193,7 @@ def test_every_problem_is_told_at_once() -> None:
     expected = [
         "run.toml: [weather] is not known — use [run], [interrupt], [save], [limits], [instance]",
         "run.toml: version 2 is not known — this spotrelay reads 1",
-        "run.toml: [run] colour is not known — use name, command, directory, user, env, umask, exclude",
+        "run.toml: [run] colour is not known — use name, command, directory, user, env, umask, exclude, secrets",
         "run.toml: [run] name is not a name of a-z, 0-9 and -, at most 40: 'Röhre' — set name = \"resnet-7\"",
         'run.toml: [run] command is empty — set command = ["python", "train.py"]',
         "run.toml: [run] directory is not an absolute path: 'job' — set directory = \"/home/ubuntu/job\"",
@@ -224,6 +224,11 @@ def test_missing_field_is_told(name: str) -> None:
         ("run", "env", [[], "A=1", {"A": 1}, {"A": None}, {"1A": ""}, {"A-B": ""}, {"": ""}, {"SPOTRELAY_RUN": ""}]),
         ("run", "umask", ["", "22", "0o22", "888", 18, 0o022, "00022"]),
         ("run", "exclude", ["*.tmp", [7], [""], ["/"], ["a\0"]]),
+        (
+            "run",
+            "secrets",
+            [[], {"A": 1}, {"A": "b"}, {"A": "ssm:b"}, {"A": "ssm:/"}, {"1A": "ssm:/b"}, {"": "ssm:/b"}],
+        ),
         ("interrupt", "signal", ["KILL", "SIGTERM", "term", 15, True, []]),
         ("interrupt", "clean_exit_codes", [0, ["0"], [-1], [256], [True], [1.0], [float("nan")], "0"]),
         ("interrupt", "strict_exit", [0, 1, "true", None, []]),

@@ -44,6 +44,7 @@ OURS = {"spotrelay:stack": STACK, "spotrelay:fleet": "f"}
 UNUSED_ACTIONS = {
     ("agent/Runs", "s3:AbortMultipartUpload"): "when an artifact fails half-way",
     ("agent/Housekeeping", "s3:DeleteObject"): "when a run is older than half an hour",
+    ("agent/Secrets", "ssm:GetParameter"): "when a run names secrets",
     ("launcher/Requests", "sqs:GetQueueAttributes"): "Lambda asks for the queue's depth when it scales the poller",
     ("launcher/Log", "logs:CreateLogStream"): "Lambda itself writes what the function prints",
     ("launcher/Log", "logs:PutLogEvents"): "Lambda itself writes what the function prints",
@@ -52,6 +53,7 @@ UNUSED_ACTIONS = {
 UNUSED_RESOURCES = {
     ("agent/Housekeeping", "…/runs/*/packs/*"): "when a run is older than half an hour",
     ("agent/Housekeeping", "…/runs/*/snapshots/*"): "when a run is older than half an hour",
+    ("agent/Secrets", "…:parameter/spotrelay/*"): "when a run names secrets",
     ("launcher/Records", "…/open/*"): "when the sweep has closed a run that was being written at that moment",
     (
         "launcher/Fleets",

@@ -93,8 +93,9 @@ def test_a_rehearsal_interrupts_only_ours(policies: dict[str, dict[str, Any]]) -
 
 
 def test_the_agent_holds_little(policies: dict[str, dict[str, Any]]) -> None:
-    """An instance reads and writes runs and its assignment, asks for its successor, and clears away old snapshots and
-    packs. Whoever takes it over can neither delete what was recorded, nor decide for the launcher, nor become somebody.
+    """An instance reads and writes runs and its assignment, asks for its successor, reads secrets that were put there
+    for runs, and clears away old snapshots and packs. Whoever takes it over can neither delete what was recorded, nor
+    decide for the launcher, nor become somebody.
     """
     agent = policies["agent"]
     written, deleted = (
@@ -104,10 +105,11 @@ def test_the_agent_holds_little(policies: dict[str, dict[str, Any]]) -> None:
 
     assert {
         "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListBucket",
-        "sqs:SendMessage",
+        "sqs:SendMessage", "ssm:GetParameter",
     } == allowed(agent)  # fmt: skip
     assert {"runs/*", "instances/*", "open/*"} == written
     assert {"runs/*/packs/*", "runs/*/snapshots/*"} == deleted
+    assert statement(agent, "Secrets")["Resource"].endswith(":parameter/spotrelay/*")
 
 
 def test_the_launcher_launches_only_ours(policies: dict[str, dict[str, Any]], deploy: Callable[..., Deployed]) -> None:

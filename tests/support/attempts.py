@@ -12,7 +12,7 @@ from typing import Any
 from spotrelay.attempt import Arrival, Attempt
 from spotrelay.core import keys, records, spec
 from spotrelay.core.messages import ResumeRequest
-from spotrelay.ports import Identity, Store
+from spotrelay.ports import Identity, Secrets, Store
 from support.stores import memory
 
 RUN = "demo"
@@ -42,14 +42,15 @@ def made(
     queue: Doorbell | None = None,
     identity: Identity = ME,
     wall: float | None = None,
+    secrets: Secrets | None = None,
     **tables: Any,
 ) -> Attempt:
     """`wall`: what the clock shows, for ever; `tables`: more of the spec."""
-    run = {"name": RUN, "command": list(command), "directory": str(folder / "job")}
+    run = {"name": RUN, "command": list(command), "directory": str(folder / "job"), **tables.pop("run", {})}
     run_spec = spec.parse({"run": run, "save": {"every_s": 0}, **tables}, source="test")
     (folder / "job").mkdir(exist_ok=True)
     return Attempt(
-        Arrival(store or memory(), queue or Doorbell(), run_spec, number),
+        Arrival(store or memory(), queue or Doorbell(), run_spec, number, secrets),
         identity,
         output=folder / f"{RUN}-{number}.log",
         environment={"PATH": os.environ["PATH"]},

@@ -57,6 +57,10 @@ def run(
     env: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE. No secrets. Repeatable.", rich_help_panel=_WHAT)
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ssm:/PATH", help="From SSM, read there. Repeatable.", rich_help_panel=_WHAT),
+    ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Pattern of what is never saved. Repeatable.", rich_help_panel=_WHAT)
     ] = None,
@@ -124,6 +128,7 @@ def run(
         "run.directory": directory,
         "run.user": user,
         "run.env": wishes.pairs(env or [], "--env"),
+        "run.secrets": wishes.pairs(secret or [], "--secret"),
         "run.exclude": exclude or None,
         "instance.types": instance_type or None,
         "instance.market": market,

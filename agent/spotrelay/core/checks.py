@@ -14,6 +14,7 @@ from typing import Any
 Check = Callable[[Any], Any]
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"ssm:(/[A-Za-z0-9_.-]+)+")
 _AFTER = re.compile(r"after (\d{1,6})([smh])", re.ASCII)
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 # RFC 3339, whose zone is not optional: half a day earlier or later is what a deadline is about.
@@ -120,6 +121,15 @@ def environment(value: Any) -> dict[str, str]:
         if name.startswith("SPOTRELAY_"):
             raise Wrong(f"sets {name}, which spotrelay sets itself")
     return {name: text(setting) for name, setting in value.items()}
+
+
+def secrets(value: Any) -> dict[str, str]:
+    found = environment(value)
+    for name, reference in found.items():
+        # Not the value: somebody may have written the secret itself.
+        if not _SECRET.fullmatch(reference):
+            raise Wrong(f"names no parameter for {name}")
+    return found
 
 
 def command(value: Any) -> tuple[str, ...]:

@@ -20,6 +20,9 @@
     │   └── SaveFailed             25   the directory could not be saved
     ├── MetadataUnavailable        30   the instance metadata service does not answer
     ├── QueueError                 31   the resume request could not be posted
+    ├── SecretError                     a secret of the run cannot be had. Raised as one of its two kinds
+    │   ├── SecretRefused          35   there is no such parameter, or the role may not read it
+    │   └── SecretUnavailable      36   no answer, or throttled: trying again can help
     ├── ClaimLost                  32   another instance owns this attempt
     ├── Unassigned                 33   nobody gave this instance a run
     ├── RunOver                    34   the run has an outcome already, was cancelled, or reached a limit
@@ -145,6 +148,18 @@ class MetadataUnavailable(SpotrelayError):
 
 class QueueError(SpotrelayError):
     exit_code = 31
+
+
+class SecretError(SpotrelayError):
+    """Names the parameter, and never what is in it."""
+
+
+class SecretRefused(SecretError):
+    exit_code = 35
+
+
+class SecretUnavailable(SecretError):
+    exit_code = 36
 
 
 class ClaimLost(SpotrelayError):

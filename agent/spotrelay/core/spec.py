@@ -39,6 +39,8 @@ class Run:
     env: Mapping[str, str] = field(default_factory=dict)
     umask: str = "022"
     exclude: tuple[str, ...] = ()
+    # None where there are none: an agent that does not know the field reads such a spec.
+    secrets: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,12 @@ FIELDS: dict[str, dict[str, Field]] = {
             'exclude = ["*.tmp", "cache/"]',
             "Patterns of what is neither saved nor restored.",
         ),
+        "secrets": Field(
+            checks.secrets,
+            'secrets = { WANDB_API_KEY = "ssm:/spotrelay/wandb" }',
+            "Environment variables from the Parameter Store of AWS Systems Manager, read as the command starts. What "
+            "they are is in no bucket, log or command line. The stack lets instances read what is below /spotrelay/.",
+        ),
     },
     "interrupt": {
         "signal": Field(checks.one_of(SIGNALS), 'signal = "TERM"', "The signal that asks the command to save and end."),
@@ -276,6 +284,8 @@ def parse(document: Any, *, source: str) -> Spec:
     tables = {table: _table(document.get(table, {}), table, source, problems) for table in FIELDS}
     if not any(problem.startswith(f"{source}: [instance]") for problem in problems):
         problems += [f"{source}: [instance] {problem}" for problem in _together(Instance(**tables["instance"]))]
+    twice = set(tables["run"].get("env", {})) & set(tables["run"].get("secrets", {}))
+    problems += [f"{source}: [run] env and secrets both set {name} — leave one out" for name in sorted(twice)]
     if problems:
         raise SpecError(problems)
     return Spec(**{table: _TABLES[table](**values) for table, values in tables.items()})
