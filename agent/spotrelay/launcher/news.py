@@ -82,7 +82,7 @@ class End:
             return f"{name} had ended, and somebody had the run go on"
         if handover is None:
             told = self.status is not None and self.status.gone_at is not None
-            return f"{name} was told that its machine goes" if told else f"the machine of {name} died without a word"
+            return f"{name} was told that its machine goes" if told else f"{name} broke off without a word"
         if handover.reason != "interrupted":
             return f"{name} failed: {_short(handover.message or handover.ended or handover.reason)}"
         notice = f" ({_short(handover.notice)})" if handover.notice else ""

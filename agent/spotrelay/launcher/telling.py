@@ -9,11 +9,12 @@
    one goes back to the first that is.
 4. A day later nothing is news: it is given up, and said so in the log. A run that is over stays marked as open until
    its end is told, and so at most for that day.
-5. A channel that fails is left alone for a minute: the runs have had their turn by then, and it costs them nothing (P6).
+5. A channel that fails is left alone for a minute. The runs have had their turn by then: they lose nothing by it (P6).
 
-What it costs, with everything told remembered: nothing for a run at work, and nothing for one that is over, however many
-there were. For each event five to ten small requests ($0.00002); for a run that waits for a machine, one read of hunt.json
-a sweep; and an environment that starts cold reads one object for each open run that was resumed within a day.
+What it costs, with everything told remembered: nothing for a run at work, and nothing for one that is over, however
+many there were. For each event about ten small requests ($0.00002, most of it for two PUTs); for a run that waits for a
+machine, one read of hunt.json a sweep; and an environment that starts cold reads one object for each open run that was
+resumed within a day.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Teller:
         run, claim = seen.run, seen.claim or (self._claim(seen.run, seen.attempt) if seen.attempt else None)
         yield from self._resumptions(run, seen.attempt, claim)
         if seen.outcome is not None:
-            yield news.finished(run, seen.outcome)
+            yield from self._finish(run, seen.outcome)
         elif seen.waits:
             if claim is not None and not self._remembers(keys.told(run, seen.attempt, "interrupted"), claim.at):
                 yield news.interrupted(run, self._end(run, seen.attempt), claim.at)
@@ -97,6 +98,14 @@ class Teller:
             claim = self._claim(run, attempt)
         for number, own in reversed(owed):
             yield news.resumed(run, number, own, self._end(run, number - 1))
+
+    def _finish(self, run: str, outcome: records.Outcome) -> Iterator[News]:
+        """Of many, with a channel that fails, most are never begun: those are given up here."""
+        one = news.finished(run, outcome)
+        if self._now() - outcome.at < GIVEN_UP_S:
+            yield one
+        elif not self._is_settled(one.key, one.at):
+            self._log("notification.given_up", told=one.key, tries=0)
 
     def _claim(self, run: str, attempt: int) -> records.Claim | None:
         return self._records.read(records.Claim, keys.claim(run, attempt))
