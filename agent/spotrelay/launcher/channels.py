@@ -106,7 +106,10 @@ class Webhook:
             timer.start()
             try:
                 connection.request("POST", path, body, headers)
-                return connection.getresponse().status
+                status = connection.getresponse().status
+                if cut.is_set():  # http.client takes the end of the line for the end of the head
+                    raise TimeoutError
+                return status
             finally:
                 timer.cancel()
                 connection.close()
@@ -127,11 +130,8 @@ def _cut(connection: http.client.HTTPConnection, cut: threading.Event) -> None:
 
 
 def _kind(error: Exception) -> str:
-    return (
-        f"{type(error).__name__} {error.strerror or ''}".rstrip()
-        if isinstance(error, OSError)
-        else type(error).__name__
-    )
+    why = error.strerror if isinstance(error, OSError) else None
+    return f"{type(error).__name__} {why or ''}".rstrip()
 
 
 def _is_final(status: int) -> bool:
