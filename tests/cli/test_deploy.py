@@ -115,6 +115,9 @@ def test_the_plan_as_json(spotrelay: Run) -> None:
         (("doctor", "--stack-name", ""), "'' is no name for a stack"),
         (("deploy", "--bucket", "s3://a/prefix"), "'s3://a/prefix' is no bucket's name"),
         (("deploy", "--email", "me"), "'me' is no e-mail address"),
+        (("deploy", "--notify", "me"), "that is no e-mail address, no https:// URL and no SNS topic's ARN"),
+        (("deploy", "--notify", "http://hooks.example.com/x"), "no https:// URL"),
+        (("deploy", "--notify", "https://me:s3cret@example.com/x"), "no https:// URL"),
     ],
 )
 def test_names_that_are_none(spotrelay: Run, front: Front, words: tuple[str, ...], said: str) -> None:
@@ -140,6 +143,17 @@ def test_alarms_are_confirmed(spotrelay: Run) -> None:
 
     assert told in spotrelay("deploy", "--image", IMAGE, "--email", "me@example.com")[1]
     assert told not in spotrelay("deploy", "--email", "me@example.com")[1]
+
+
+def test_who_is_told(spotrelay: Run) -> None:
+    """An address is told to be confirmed; of a webhook nothing is printed, as it is a secret."""
+    told = "me@example.com: AWS asks there for a confirmation"
+    assert told in spotrelay("deploy", "--image", IMAGE, "--notify", "me@example.com")[1]
+    webhook = spotrelay("deploy", "--notify", "https://hooks.example.com/s3cret", "--yes", "--json")
+    wrong = spotrelay("deploy", "--notify", "https://hooks.example.com/s3cret with a space")
+
+    assert (0, UsageError.exit_code) == (webhook[0], wrong[0])
+    assert "s3cret" not in "".join(map(str, (*webhook, *wrong)))
 
 
 def test_ctrl_c(spotrelay: Run, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -524,3 +524,42 @@ def test_service_roles(deploy: Deploy, front: Front) -> None:
         for each in said
         if isinstance(each, str) and "--aws-service" in each
     ]
+
+
+@pytest.mark.parametrize(
+    ("where", "topic", "webhook"),
+    [
+        ("me@example.com", "notifications", ""),
+        ("arn:aws:sns:us-east-1:123456789012:there", "there", ""),
+        ("https://hooks.example.com/s3cret", "", "https://hooks.example.com/s3cret"),
+        ("", "", ""),
+    ],
+)
+def test_where_a_person_is_told(deploy: Deploy, aws: Account, where: str, topic: str, webhook: str) -> None:
+    """The function knows one way, the last that was asked for, and keeps it when other things change. Otherwise who
+    moves from mail to chat gets both, or neither."""
+
+    def told() -> tuple[str, str]:
+        name = deployed.standing.outputs["FunctionName"]
+        variables = aws.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        return variables["SPOTRELAY_NOTIFY_TOPIC"], variables["SPOTRELAY_NOTIFY_WEBHOOK"]
+
+    deploy(notify="before@example.com" if webhook else "https://before.example.com/x")
+    deployed = deploy(notify=where)
+    first = told()
+    deployed = deploy(volume_gib=70)
+
+    assert first == told()
+    assert webhook == first[1]
+    assert topic in first[0].lower()
+    assert bool(topic) == bool(first[0])
+
+
+def test_a_webhook_is_a_secret(deploy: Deploy) -> None:
+    """CloudFormation shows stars, and what a deployment says of itself has nothing of it. Otherwise whoever may look at
+    stacks may write into the channel."""
+    said: list[Any] = []
+    wishes = Wishes("spotrelay", notify="https://hooks.example.com/s3cret")
+    standing = deploy(notify=wishes.notify, said=said).standing
+
+    assert "s3cret" not in f"{wishes} {said} {standing}"

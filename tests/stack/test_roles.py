@@ -134,3 +134,26 @@ def test_the_launcher_launches_only_ours(policies: dict[str, dict[str, Any]], de
     ]
     assert statement(launcher, "Close")["Resource"].endswith("/open/*")
     assert "ec2:CreateLaunchTemplateVersion" not in allowed(launcher)
+
+
+@pytest.mark.parametrize(
+    ("where", "topic"),
+    [
+        (None, None),
+        ("https://hooks.example.com/s3cret", None),
+        ("me@example.com", "its own"),
+        ("arn:aws:sns:us-east-1:123456789012:there", "arn:aws:sns:us-east-1:123456789012:there"),
+    ],
+)
+def test_a_person_is_told_by_one_topic(
+    aws: Account, deploy: Callable[..., Deployed], where: str | None, topic: str | None
+) -> None:
+    """The launcher publishes to the topic that was asked for, and to no other; where none was, to none. Otherwise a
+    thief writes to everybody whom the account's topics reach."""
+    role = deploy(notify=where).standing.outputs["LauncherRoleArn"].rpartition("/")[2]
+    launcher: dict[str, Any] = aws.iam.get_role_policy(RoleName=role, PolicyName="launcher")["PolicyDocument"]  # type: ignore[assignment]
+    told = [each for each in launcher["Statement"] if "sns" in json.dumps(each)]
+
+    assert ([("sns:Publish", False)] if topic else []) == [(each["Action"], "*" in each["Resource"]) for each in told]
+    assert topic in (None, "its own") or [topic] == [each["Resource"] for each in told]
+    assert [] == [finding for finding in findings(launcher) if finding[0] != "RESOURCE_MISMATCH"]

@@ -231,3 +231,11 @@ def test_alarms(resources: dict[str, Any]) -> None:
         for a in alarms.values()
     )
     assert all("notBreaching" == alarm["TreatMissingData"] for alarm in alarms.values())
+
+
+def test_the_webhook_is_not_shown(parsed: dict[str, Any]) -> None:
+    """Its address is all that one needs to write there."""
+    shown = {name for name, each in parsed["Parameters"].items() if not each.get("NoEcho")}
+
+    assert {template.NOTIFY_WEBHOOK} == set(parsed["Parameters"]) - shown
+    assert "NotifyWebhook" not in str(parsed["Outputs"])

@@ -39,6 +39,15 @@ def _email(address: str | None) -> str | None:
     return address
 
 
+def _notify(where: str | None) -> str | None:
+    """What is wrong is not said back: a webhook's address is a secret, and this may be most of one."""
+    email, topic = r"[^@\s:/]+@[^@\s:/]+", r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+"
+    webhook = r"https://[^\s@/?#]+([/?][!-~]*)?"
+    if where and not re.fullmatch(f"{email}|{topic}|{webhook}", where, re.ASCII):
+        raise typer.BadParameter("that is no e-mail address, no https:// URL and no SNS topic's ARN.")
+    return where
+
+
 def deploy(
     stack_name: StackName = STACK,
     region: Region = None,
@@ -56,6 +65,17 @@ def deploy(
     email: Annotated[
         str | None,
         typer.Option(help="Where alarms go; '' for nowhere. Default: nowhere.", show_default=False, callback=_email),
+    ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EMAIL|URL|ARN",
+            envvar="SPOTRELAY_NOTIFY",
+            help="Who is told when a run is interrupted, resumed, finished or stuck: an e-mail address, a webhook "
+            "(Slack, Mattermost, Discord, your own), or an SNS topic; '' for nobody. Default: nobody.",
+            show_default=False,
+            callback=_notify,
+        ),
     ] = None,
     bucket: Annotated[
         str | None,
@@ -90,6 +110,7 @@ def deploy(
         types=_words(types),
         zones=_words(zones),
         email=email,
+        notify=notify,
         bucket=bucket,
         volume_gib=volume_gib,
     )
@@ -108,7 +129,7 @@ def deploy(
         if as_json:
             print(json.dumps(_document(deployed, account.region), indent=2))
         else:
-            _say(deployed, account, email)
+            _say(deployed, account, email, notify)
     raise typer.Exit(0 if deployed.approved else 1)
 
 
@@ -162,7 +183,7 @@ def _about(change: Change) -> str:
     return f"  ({'; '.join(words)})" if words else ""
 
 
-def _say(deployed: Deployed, account: Account, email: str | None) -> None:
+def _say(deployed: Deployed, account: Account, email: str | None, notify: str | None) -> None:
     if not deployed.approved:
         print("Nothing of that was changed.")
         return
@@ -173,6 +194,8 @@ def _say(deployed: Deployed, account: Account, email: str | None) -> None:
     print(f"  queue   {outputs.get('QueueUrl', '')}")
     if email and any(change.resource == "Alarms" for change in deployed.changes):
         print(f"  alarms  {email}: AWS asks there for a confirmation; without it no alarm arrives")
+    if notify and any(change.resource == "Notifications" for change in deployed.changes):
+        print(f"  told    {notify}: AWS asks there for a confirmation; without it no notification arrives")
     if deployed.changes:
         print(f"  check   {command('doctor', name, account.place)}")
 

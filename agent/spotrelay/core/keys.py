@@ -15,6 +15,7 @@
     runs/<run>/attempts/<n>/ledger.json       create-only: what the run has used up through attempt n
     runs/<run>/hunt.json                      why the run waits for a machine, replaced
     runs/<run>/cancel                         a person, or a limit, said stop
+    runs/<run>/told/<n>-<event>.json          create-only: a person is being told of it; replaced once that is done
     runs/<run>/artifacts/...                  after the end: the directory as plain objects
     launches/<run>/<n>-<step>.json            create-only: attempt n's seat in a fleet, for one step of its hunt
     launches/<run>/<n>-<step>.answer.json     create-only: what came of it
@@ -111,6 +112,11 @@ def past_outcome(name: str, attempt: int, at: float) -> str:
 
 def cancel(name: str) -> str:
     return f"runs/{name}/cancel"
+
+
+def told(name: str, attempt: int, event: str, at: float | None = None) -> str:
+    """That a person is told what happened to an attempt. `at`: unix seconds, of what can happen to it several times."""
+    return f"runs/{name}/told/{attempt:05d}-{event}{'' if at is None else f'-{round(at * 1000):015d}'}.json"
 
 
 def hunt(name: str) -> str:

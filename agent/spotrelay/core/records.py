@@ -282,6 +282,18 @@ class Hunt:
     rung: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A person is being told of something: for the first time at `since`, for the `tries`-th time at `at`, by whoever
+    made `token` up. `confirmed_at`: whoever carries the message has taken it."""
+
+    since: float
+    at: float
+    token: str
+    tries: int = 1
+    confirmed_at: float | None = None
+
+
 def encode(record: Any) -> bytes:
     return json.dumps(asdict(record)).encode()
 

@@ -6,6 +6,7 @@
     SPOTRELAY_STACK             the value of the tag by which instances are ours
     SPOTRELAY_ZONES             us-east-1a,us-east-1b
     SPOTRELAY_TYPES             instance types for runs that name none
+    SPOTRELAY_NOTIFY_…          where a person is told what happens (see `channels`); none: nowhere
 
 A batch is taken together: what wants the same pools shares a call. A message that fails is reported by its id and comes
 back alone; the others of its batch are done. One that never can succeed (garbage) fails each time and so ends in the
@@ -34,6 +35,7 @@ from spotrelay.core.messages import (
 )
 from spotrelay.launcher.bell import SqsBell
 from spotrelay.launcher.books import RunBooks
+from spotrelay.launcher.channels import open_channel
 from spotrelay.launcher.crew import Threads
 from spotrelay.launcher.ec2 import Ec2, Unanswered
 from spotrelay.launcher.inventory import Inventory
@@ -44,6 +46,7 @@ from spotrelay.launcher.pools import Ground
 from spotrelay.launcher.prices import open_prices
 from spotrelay.launcher.succession import Succession
 from spotrelay.launcher.sweep import Sweep as Sweeper
+from spotrelay.launcher.telling import Teller
 
 # When EC2 or the store was away for an event of EC2's.
 AGAIN_S = 15
@@ -197,9 +200,19 @@ def from_environment(environment: dict[str, str]) -> Launcher:
         now=time.time,
         sleep=time.sleep,
     )
-    inventory, ensure = Inventory(ground.stack), succession.ensure
+    channel = open_channel(environment)
+    teller = Teller(objects, channel, stack=ground.stack, log=log, now=time.time) if channel else None
     sweep = Sweeper(
-        objects, inventory, ec2, ensure, stack=ground.stack, crew=readers, log=log, now=time.time, limits=books
+        objects,
+        Inventory(ground.stack),
+        ec2,
+        succession.ensure,
+        stack=ground.stack,
+        crew=readers,
+        log=log,
+        now=time.time,
+        limits=books,
+        teller=teller,
     )
     return Launcher(succession, bell, sweep)
 

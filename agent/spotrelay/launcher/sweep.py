@@ -5,6 +5,8 @@
     open runs ───────────► unattended.missing ──► asked for: the same idempotent step as for every message
                                        │
     runs at work ────────► limits ──► cancelled
+                                       │
+    what happened to both ────────────► told to a person, if anybody wants to hear it (`telling`)
 
 1. Nothing is done to an instance without our tag, nor to one whose owner was heard of, nor on a read that failed: then
    the next sweep looks again.
@@ -37,6 +39,7 @@ from spotrelay.launcher.inventory import MOST_AT_ONCE, Instance, Refused
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.orphans import Fate, Verdict, judge
 from spotrelay.launcher.portions import Portions, report
+from spotrelay.launcher.telling import Seen
 from spotrelay.launcher.unattended import Traces, missing
 from spotrelay.launcher.view import Found, View
 from spotrelay.launcher.witness import Witness
@@ -52,6 +55,8 @@ MANY = 3
 ASKED_TOGETHER = 10
 # A run's mark is made right before the run, by somebody who tries for two minutes (`daemon.BOOT_PATIENCE_S`).
 LONELY_S = 1800.0
+# As many messages at once as there are threads: each may take as long as `channels` says, and then the clock is read.
+TOLD_TOGETHER = 16
 # How many instances a line of the log names.
 NAMED = 20
 # The shares of the time, each to be over by. What ends comes first: it burns.
@@ -84,6 +89,14 @@ class Limits(Protocol):
         ...
 
 
+class Teller(Protocol):
+    def tell(self, seen: Seen) -> bool:
+        """Whether nothing is owed any more. Asked from several threads, about different runs."""
+        ...
+
+    def forget_others(self) -> None: ...
+
+
 class Sweep:
     """`ensure`: the idempotent step that resume messages take too. One for each execution environment: it remembers."""
 
@@ -99,15 +112,18 @@ class Sweep:
         log: Callable[..., None],
         now: Callable[[], float],
         limits: Limits | None = None,
+        teller: Teller | None = None,
     ) -> None:
         self._objects, self._estate, self._spot, self._ensure = objects, estate, spot, ensure
         self._stack, self._crew, self._log, self._now, self._limits = stack, crew, log, now, limits
         self._witness = Witness(objects, now)
+        self._teller = teller
+        self._seen: dict[str, Seen] = {}
         self._lonely: dict[str, float] = {}
 
     def once(self, until: float) -> None:
         """All of it, or what can be done before `until` (as `now` counts). Raises nothing that another sweep heals."""
-        began = self._now()
+        began, self._seen = self._now(), {}
         try:
             instances = self._estate.instances()
         except (Unanswered, Refused) as error:
@@ -123,6 +139,7 @@ class Sweep:
         wanted = view.asked() | self._unattended(view, share(ATTENDED_BY))
         self._limit(view, share(LIMITED_BY))
         self._ask(wanted, until)
+        self._tell(view, until)
         self._witness.forget_others()
         counts = {"instances": len(instances), "looked_at": len(view.found), "ended": len(view.ended)}
         return self._log("sweep.done", **counts, asked=len(wanted), seconds=round(self._now() - began, 3))
@@ -216,14 +233,22 @@ class Sweep:
         outcome = self._witness.outcome(run)
         if outcome is not None:
             if self._is_settled(run, outcome):
-                self._objects.delete(keys.open_run(run))
+                self._close(Seen(run, outcome.attempt, outcome=outcome))
             return None
         traces = self._traces(run, view, coming)
         if traces.newest is None and self._witness.spec(run) is None:
             self._unmark(run)
             return None
         attempt = missing(traces, self._now())
+        self._seen[run] = Seen(run, traces.newest or 0, traces.claim, waits=attempt is not None)
         return None if attempt is None else ResumeRequest(run, attempt)
+
+    def _close(self, seen: Seen) -> None:
+        """Its end is told first: without its mark nobody would come back to it."""
+        if self._teller is None:
+            self._objects.delete(keys.open_run(seen.run))
+        else:
+            self._seen[seen.run] = seen
 
     def _is_settled(self, run: str, outcome: records.Outcome) -> bool:
         """Its books are closed, or there are none that anybody could close."""
@@ -279,6 +304,26 @@ class Sweep:
         ask = Portions("batches of requests", self._ensure, Alone(), self._log, self._now)
         for failed in ask.of(batches, until=until, size=1):
             report(self._log, "requests", failed.values())
+
+    # --- a person
+
+    def _tell(self, view: View, until: float) -> None:
+        if self._teller is None:
+            return
+        for run, each in view.at_work().items():
+            assert each.evidence.assignment is not None
+            attempt, claim = each.evidence.assignment.attempt, each.evidence.claim
+            self._seen[run] = Seen(run, attempt, claim, waits=view.going(each))
+        self._portions("notifications", self._told).of(self._seen.values(), until=until, size=TOLD_TOGETHER)
+        self._teller.forget_others()
+
+    def _told(self, seen: Seen) -> None:
+        assert self._teller is not None
+        if not self._teller.tell(seen) or seen.outcome is None:
+            return
+        self._objects.delete(keys.open_run(seen.run))
+        if self._witness.outcome(seen.run) is None and self._witness.spec(seen.run) is not None:
+            self._objects.put(keys.open_run(seen.run), b"")  # somebody had it go on in the meantime
 
     def _portions(self, what: str, work: Callable[[T], R]) -> Portions[T, R]:
         return Portions(what, work, self._crew, self._log, self._now)

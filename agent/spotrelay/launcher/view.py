@@ -64,7 +64,7 @@ class View:
                 yield member.run, member.attempt
         elif assignment is not None and evidence.claim is None and found.id in self.ended:
             yield assignment.run, assignment.attempt
-        elif assignment is not None and evidence.owns and not evidence.over and self._going(found):
+        elif assignment is not None and evidence.owns and not evidence.over and self.going(found):
             yield assignment.run, assignment.attempt + 1
 
     def _assigned(self) -> Iterator[tuple[str, int, Found]]:
@@ -72,5 +72,6 @@ class View:
             if (assignment := each.evidence.assignment) is not None:
                 yield assignment.run, assignment.attempt, each
 
-    def _going(self, found: Found) -> bool:
+    def going(self, found: Found) -> bool:
+        """Its machine goes, whoever says so."""
         return found.id in self.marked or found.id in self.ended or found.evidence.told_to_go

@@ -36,6 +36,7 @@ class Wishes:
     types: list[str] = field(default_factory=list)
     zones: list[str] = field(default_factory=list)
     email: str | None = None
+    notify: str | None = field(default=None, repr=False)  # a webhook's address is a secret
     bucket: str | None = None
     volume_gib: int | None = None
 
@@ -188,6 +189,8 @@ class Deployment:
             values[template.VOLUME_GIB] = str(wishes.volume_gib)
         if wishes.email is not None:
             values[template.EMAIL] = wishes.email
+        if wishes.notify is not None:
+            values |= template.notify(wishes.notify)
         if wishes.bucket and wishes.bucket != (standing.bucket if standing else None):
             values[template.BUCKET] = wishes.bucket
         return values

@@ -19,8 +19,16 @@ TYPES = "Types"
 ZONES = "Zones"
 BUCKET = "ExistingBucket"
 EMAIL = "AlarmEmail"
+NOTIFY_EMAIL, NOTIFY_TOPIC, NOTIFY_WEBHOOK = "NotifyEmail", "NotifyTopic", "NotifyWebhook"
 DEFAULT_GIB = 50  # VolumeGiB's default in the template
-PARAMETERS = (VERSION, LAUNCHER_ZIP, IMAGE, ROOT_DEVICE, VOLUME_GIB, TYPES, ZONES, BUCKET, EMAIL)
+NOTIFY = (NOTIFY_EMAIL, NOTIFY_TOPIC, NOTIFY_WEBHOOK)
+PARAMETERS = (VERSION, LAUNCHER_ZIP, IMAGE, ROOT_DEVICE, VOLUME_GIB, TYPES, ZONES, BUCKET, EMAIL, *NOTIFY)
+
+
+def notify(where: str) -> dict[str, str]:
+    """An e-mail address, a webhook's URL, a topic's ARN, or "" for nowhere. One of them: the others are emptied."""
+    kind = NOTIFY_WEBHOOK if "://" in where else NOTIFY_TOPIC if where.startswith("arn:") else NOTIFY_EMAIL
+    return {**dict.fromkeys(NOTIFY, ""), kind: where}
 
 
 def text() -> str:
