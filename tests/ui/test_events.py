@@ -98,6 +98,19 @@ async def test_the_run_in_view_is_told_with_its_log() -> None:
         await told(events, "run", lambda data: len(data["attempts"]) == 2)
 
 
+async def test_an_end_that_a_resume_took_away_is_still_its_attempt_s() -> None:
+    """Who stopped it and went on sees one that was stopped. Otherwise the page says that its machine died."""
+    store = memory()
+    await write_running(store, "demo")
+    await put(store, keys.past_outcome("demo", 1, 150.0), records.Outcome("stopped", 1, 150.0))
+    await put(store, keys.claim("demo", 2), claim(2))
+    await put(store, keys.base("demo", 2), records.Base(None, 160.0, "i-2"))
+    async with served(store) as page, page.events("?run=demo") as events:
+        first = (await told(events, "run"))["attempts"][0]
+
+        assert ("stopped", 150.0) == (first["end"], first["ended"])
+
+
 async def test_nothing_is_asked_when_nobody_looks() -> None:
     """A page that was left open in a tab is one thing; a server that was left running costs nothing."""
     store = Recording(memory())
