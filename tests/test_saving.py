@@ -18,7 +18,7 @@ from spotrelay.core.keys import SnapshotId
 from spotrelay.experience import Experience
 from spotrelay.line import Line
 from spotrelay.ports import Store
-from spotrelay.saving import Saver
+from spotrelay.saving import SEEN, TRIFLE, Saver
 from spotrelay.snapshot import Saved, Snapshots, housekeeping
 from spotrelay.snapshot.housekeeping import KEEP, Housekeeping
 from spotrelay.snapshot.still import WAITS
@@ -366,6 +366,24 @@ async def test_what_nobody_needs_is_deleted_between_saves(directory: Path, monke
 async def numbered(store: Store) -> bool:
     saved = await committed(store)
     return len(saved) >= KEEP and saved[0].number > 3
+
+
+async def test_checkpoint_is_not_forgotten_between_two_of_them(directory: Path) -> None:
+    """However many saves find a log's new lines, or nothing; smaller checkpoints do replace it. Otherwise the warning
+    is taken back and the save gets no seconds, just when the last checkpoint was long ago."""
+    saves = Saver(Snapshots(memory(), RUN, directory), 1, told=lambda _: None)
+    (directory / "weights").write_bytes(os.urandom(MIB))
+    await saves.save()
+    (directory / "weights").write_bytes(os.urandom(3 * MIB))
+    for line in range(2 * SEEN):
+        (directory / "log").write_text("step\n" * line)
+        await saves.save()
+    assert 3 * MIB <= (saves.forecast().dirty or 0) < 3 * MIB + TRIFLE
+
+    for _ in range(SEEN):
+        (directory / "weights").write_bytes(os.urandom(MIB))
+        await saves.save()
+    assert MIB == saves.forecast().dirty
 
 
 async def test_what_was_measured_is_what_is_expected(directory: Path) -> None:

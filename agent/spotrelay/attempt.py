@@ -272,8 +272,8 @@ class Attempt:
 
     async def spawn(self) -> Event:
         try:
-            secrets = await self._secrets()
-            given = {**self._environment, **self.spec.run.env, **secrets, **self._own_environment()}
+            hidden = await self._secrets()
+            given = {**self._environment, **self.spec.run.env, **hidden, **self._own_environment()}
             await self.command.spawn(given)
         except SecretUnavailable as error:
             return self._outside_fault(error)

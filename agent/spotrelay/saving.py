@@ -55,6 +55,9 @@ AGAIN_AFTER = 1 / 16
 STILL_S = 8.0
 # What a checkpoint changes is the most that one of so many saves had to send: some fall between two checkpoints.
 SEEN = 5
+# And a save that had less than this to send says nothing about checkpoints once one was seen: it is a log's new lines.
+# Hours may lie between two checkpoints, and the last save brings one all the same. 1 MiB takes no line a second.
+TRIFLE = 1 << 20
 
 
 class Saver:
@@ -161,8 +164,9 @@ class Saver:
 
     def _learn(self, saved: Saved, waited_s: float, *, first: bool) -> None:
         # The very first save of a run sends what was there before it; later ones send what checkpoints change.
-        if not first:
-            self._sent.append(saved.new_bytes + self._uncounted)
+        sent = saved.new_bytes + self._uncounted
+        if not first and (sent >= TRIFLE or max(self._sent, default=0) < TRIFLE):
+            self._sent.append(sent)
         self._uncounted = 0
         self.last = saved
         rate = self._line.rate if self._line is not None else None

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import sys
-import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -178,13 +177,12 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 async def test_a_place_that_is_not_there(at: Desk) -> None:
-    """Said after the 20 s in which a store may come back, and by name."""
-    began = time.monotonic()
+    """Said after the 20 s in which a store may come back, and by name; and that is the end of it."""
     nowhere = {"SPOTRELAY_STORE": "s3://nothing", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     said = await at.types("stop", "digits", **nowhere)
 
     assert 11 == said.status, said.err
-    assert time.monotonic() - began < 60
+    assert "127.0.0.1:9/nothing" in said.err
     assert "Traceback" not in said.err
 
 

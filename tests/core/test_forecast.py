@@ -44,6 +44,16 @@ def test_run_that_no_longer_fits_is_told_what_would_help() -> None:
     ) == Forecast(15, 60 * GB, 120 * MB).warning
 
 
+@pytest.mark.parametrize(
+    ("dirty", "enough"),
+    [(60 * GB, "4.2 Gbit/s"), (6 * GB, "417.4 Mbit/s"), (60 * MB, "4.2 Mbit/s"), (10**7 * GB, "695.7 Tbit/s")],
+)
+def test_network_that_would_do_is_named_whatever_its_size(dirty: int, enough: str) -> None:
+    """In the unit that suits it, and never too little. Otherwise who saves over a narrow line reads "0.0 Gbit/s or
+    more"."""
+    assert f"an instance type with {enough} of network or more" in Forecast(None, dirty, MB / 100).warning
+
+
 def test_command_that_is_too_slow_by_itself_is_told_that() -> None:
     """No network helps there. Otherwise somebody pays for a larger machine in vain."""
     warning = Forecast(130, 1 * GB, 1 * GB).warning

@@ -49,6 +49,7 @@ async def test_all_attempts_joined_are_the_bytes_that_were_written() -> None:
 
     assert b"a\xffb\ncde" == await joined(Log(store, RUN).read())
     assert b"cde" == await joined(Log(store, RUN, 3).read())
+    assert {1: {0: 2, 1: 2}, 3: {0: 1, 999_999: 1, 1_000_000: 1}} == await Log(store, RUN).segments()
 
 
 async def test_what_is_missing_is_said() -> None:

@@ -53,7 +53,7 @@ UNUSED_ACTIONS = {
 UNUSED_RESOURCES = {
     ("agent/Housekeeping", "…/runs/*/packs/*"): "when a run is older than half an hour",
     ("agent/Housekeeping", "…/runs/*/snapshots/*"): "when a run is older than half an hour",
-    ("agent/Secrets", "…:parameter/spotrelay/*"): "when a run names secrets",
+    ("agent/Secrets", "…:parameter/*"): "when a run names secrets",
     ("launcher/Records", "…/open/*"): "when the sweep has closed a run that was being written at that moment",
     (
         "launcher/Fleets",

@@ -11,8 +11,10 @@ at SIGTERM. `result` is the chain's end: a lost or doubled step gives another on
 
 KIND: `holds` waits in its middle for SIGTERM, in the first attempt, `holds-twice` and `holds-thrice` in as many more,
 `holds-always` in each; so does `stubborn` in the first, and does not hear it; so does `slow-to-save`, and ends when
-SHARED/may-save is there; so does `unclean`, and exits 4; so does `restarted`, until SHARED/may-go-on is there. `fails`
-exits 3 in its middle, `fails-once` as long as the directory does not know of it.
+SHARED/may-save is there; so does `unclean`, and exits 4; so does `restarted`, until SHARED/may-go-on is there. `weighs`
+waits too, and what it leaves there and at SIGTERM weighs WEIGHT bytes of noise more; so it does, while it waits, each
+time that it finds SHARED/again and removes it. `fails` exits 3 in its middle, `fails-once` as long as the directory
+does not know of it.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from pathlib import Path
 
 STEP_S = 0.005
 CHECKPOINT_EVERY = 10
+# More than what tells how fast the wire to the store is (line.LEAST_BYTES).
+WEIGHT = 9 << 20
 # The attempts in which a job of this kind goes no further than its middle.
 HOLDS = {"holds-twice": 2, "holds-thrice": 3, "holds-always": 1_000}
-HOLDS |= dict.fromkeys(("holds", "stubborn", "slow-to-save", "unclean", "restarted"), 1)
+HOLDS |= dict.fromkeys(("holds", "stubborn", "slow-to-save", "unclean", "restarted", "weighs"), 1)
 
 
 def chain(counter: int, chained: str) -> str:
@@ -89,10 +93,12 @@ class Job:
     def _saved(self) -> int:
         while self._kind == "slow-to-save" and not (self._shared / "may-save").exists():
             time.sleep(STEP_S)
+        self._weigh()
         self._checkpoint()
         return 4 if self._kind == "unclean" else 0
 
     def _middle(self) -> int:
+        self._weigh()
         self._checkpoint()
         (self._shared / f"ready-{self._attempt}").touch()
         if self._kind == "fails" or (self._kind == "fails-once" and not _read("failed")):
@@ -101,8 +107,16 @@ class Job:
         while not self._told and self._attempt <= HOLDS.get(self._kind, 0):
             if self._kind == "restarted" and (self._shared / "may-go-on").exists():
                 break
+            if (self._shared / "again").exists():
+                (self._shared / "again").unlink()
+                self._weigh()
             time.sleep(STEP_S)
         return 0
+
+    def _weigh(self) -> None:
+        if self._kind == "weighs" and self._attempt == 1:
+            Path("weights.new").write_bytes(os.urandom(WEIGHT))
+            Path("weights.new").replace("weights")
 
     def _checkpoint(self) -> None:
         Path("state.new").write_text(json.dumps([self._counter, self._chain]))

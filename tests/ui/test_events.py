@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from spotrelay.core import keys, records
 from spotrelay.core.errors import StoreUnavailable
+from spotrelay.ui import board as boards
 from spotrelay.ui import poller as polling
+from spotrelay.ui.board import Row
+from spotrelay.ui.events import Events
 from support.served import Event, claim, put, served, write_ended, write_running
 from support.stores import Recording, failing, memory
 from support.story import until
@@ -91,6 +96,19 @@ async def test_the_run_in_view_is_told_with_its_log() -> None:
         assert [[1, 8]] == await told(events, "log", lambda data: data)
         await put(store, keys.claim("demo", 2), claim(2))
         await told(events, "run", lambda data: len(data["attempts"]) == 2)
+
+
+async def test_an_end_that_a_resume_took_away_is_still_its_attempt_s() -> None:
+    """Who stopped it and went on sees one that was stopped. Otherwise the page says that its machine died."""
+    store = memory()
+    await write_running(store, "demo")
+    await put(store, keys.past_outcome("demo", 1, 150.0), records.Outcome("stopped", 1, 150.0))
+    await put(store, keys.claim("demo", 2), claim(2))
+    await put(store, keys.base("demo", 2), records.Base(None, 160.0, "i-2"))
+    async with served(store) as page, page.events("?run=demo") as events:
+        first = (await told(events, "run"))["attempts"][0]
+
+        assert ("stopped", 150.0) == (first["end"], first["ended"])
 
 
 async def test_nothing_is_asked_when_nobody_looks() -> None:
@@ -186,19 +204,33 @@ async def test_a_name_that_is_none_is_not_looked_for(name: str) -> None:
         assert [] == store.calls
 
 
-async def test_ten_thousand_runs_are_told_within_a_second() -> None:
-    """From the store's answers to the page's: what the server adds."""
-    from spotrelay.ui.board import Board, Row
+def test_of_ten_thousand_runs_a_page_is_told_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them by one message, once; then a row for a row, and nothing for what was only seen again. Otherwise each
+    heartbeat of one run costs every page a megabyte, and the server the second in which it answers nobody."""
+    documents = Counter[str]()
 
-    board = Board()
-    began = time.monotonic()
-    board.put((Row(f"run-{n:05d}", "succeeded", 3, 1e9 + n, "g5.xlarge", "") for n in range(10_000)), 1)
-    found = board.since(0)
-    board.put([Row("run-00000", "failed")], 2)
+    def documented(each: Row) -> dict[str, Any]:
+        documents[each.name] += 1
+        return document(each)
 
-    assert 10_000 == len(found["rows"])
-    assert ["run-00000"] == [row["name"] for row in board.since(1)["rows"]]
-    assert time.monotonic() - began < 1
+    document = boards._document
+    monkeypatch.setattr(boards, "_document", documented)
+    rows = [
+        Row(f"run-{n:05d}", "succeeded", 3, 1e9 + n, "g5.xlarge \u00b7 us-east-1a \u00b7 spot") for n in range(10_000)
+    ]
+    poller = polling.Poller(memory())
+    poller.board.put(rows, 1)
+
+    def message(since: int, now: int) -> bytes:
+        return Events(poller)._encode(Events(poller)._gather(None, since, first=not since), now)
+
+    assert 10_000 * 150 > len(message(0, 1)) > 10_000 * 100
+    assert (10_000, {1}) == (len(documents), set(documents.values()))
+    documents.clear()
+    assert not poller.board.put([replace(each) for each in rows], 2), "nobody is woken"
+    assert poller.board.put([Row("run-00000", "failed")], 3)
+    assert len(message(2, 3)) < 300
+    assert {"run-00000": 1} == documents
 
 
 async def test_a_fault_of_ours_is_said_and_looked_past() -> None:

@@ -216,9 +216,9 @@ async def test_a_run_is_resumed(browser: Browser) -> None:
         assert "" == await page.text(".act")
 
 
-async def test_ten_thousand_runs_are_drawn_within_a_second(browser: Browser) -> None:
-    """Counted from the message to the picture; and only those in sight are elements. Otherwise the page of who uses it
-    most is the slowest."""
+async def test_ten_thousand_runs_are_one_message_and_the_rows_in_sight(browser: Browser) -> None:
+    """They come and are drawn once, only those in sight are elements, and to scroll and to search asks the server
+    nothing and makes no more. Otherwise the page of who uses it most is the slowest."""
     store = memory()
     for number in range(10_000):
         await write_ended(store, f"run-{number:05d}", at=1e9 + number)
@@ -229,16 +229,14 @@ async def test_ten_thousand_runs_are_drawn_within_a_second(browser: Browser) -> 
         drawn = "performance.getEntriesByName('runs drawn')"
         await page.until(f"document.querySelector('#count').textContent.includes('10,000 runs') && {drawn}.length > 0")
 
-        took = await page.of(f"Math.max(...{drawn}.map((entry) => entry.duration))")
-        assert took < 1000
         assert await page.of("document.querySelectorAll('.row').length") < 60
         await page.of("document.querySelector('#list').focus()")
         await page.press("End")
         await page.until(row("run-00000"))
-        typed = time.monotonic()
         await page.press("/", "4", "2", "4", "2")
         await page.until(row("run-04242") + " && document.querySelectorAll('.row:not([hidden])').length < 20")
-        assert time.monotonic() - typed < 5
+        assert await page.of("document.querySelectorAll('.row').length") < 60
+        assert 1 == await page.of(f"{drawn}.length")
 
 
 async def test_a_gigabyte_of_log_is_a_window(browser: Browser) -> None:

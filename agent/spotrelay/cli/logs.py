@@ -64,14 +64,13 @@ async def _print(store: BrowsableStore, text: str, follow: bool, attempt: int | 
 async def _steadily(log: Log, start: Position | None) -> AsyncGenerator[Piece, None]:
     """Follow, from where it was, after a store that was away has come back."""
     from spotrelay.core.errors import StoreUnavailable  # noqa: PLC0415
-    from spotrelay.person.log import Position  # noqa: PLC0415
 
     at = start
     while True:
         try:
             async for piece in log.follow(at):
                 yield piece
-                at = Position(piece.at.attempt, piece.at.segment + 1)
+                at = piece.after
         except StoreUnavailable as error:
             note(f"{error}; trying on")
             await patiently(log.attempts)

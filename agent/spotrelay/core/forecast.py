@@ -7,6 +7,7 @@ Pure arithmetic, and the words for a person.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from spotrelay.core import deadline
@@ -59,14 +60,27 @@ class Forecast:
         assert self.dirty is not None
         assert self.rate
         return (
-            f"choose an instance type with {self.dirty / left * 8 / 1e9:.1f} Gbit/s of network or more, or let a "
+            f"choose an instance type with {_bits(self.dirty / left * 8)}/s of network or more, or let a "
             f"checkpoint change at most {_bytes(left * self.rate)} (run.exclude, fewer or smaller files), or save more "
             "often (save.every_s) if it is several checkpoints"
         )
 
 
 def _bytes(number: float) -> str:
-    units = iter(("bytes", "KB", "MB", "GB", "TB", "PB"))
-    while number >= 1000:
-        number, _ = number / 1000, next(units)
-    return f"{number:.3g} {next(units)}"
+    number, unit = _in(number, "bytes", "KB", "MB", "GB", "TB", "PB")
+    return f"{number:.3g} {unit}"
+
+
+def _bits(number: float) -> str:
+    """Rounded up: what is said to be enough is enough."""
+    number, unit = _in(number, "bit", "kbit", "Mbit", "Gbit", "Tbit")
+    return f"{math.ceil(round(number * 10, 6)) / 10:g} {unit}"
+
+
+def _in(number: float, *units: str) -> tuple[float, str]:
+    """In the unit that leaves up to three digits before the point."""
+    for unit in units[:-1]:
+        if number < 1000:
+            return number, unit
+        number /= 1000
+    return number, units[-1]

@@ -12,10 +12,10 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
-from spotrelay.core import keys, records
-from spotrelay.core.errors import NotFound, StoreUnavailable
+from spotrelay.core import records
+from spotrelay.core.errors import StoreUnavailable
 from spotrelay.person.glance import Glance, State, glance
-from spotrelay.person.log import SETTLE_S
+from spotrelay.person.log import SETTLE_S, Log, Position
 from spotrelay.ports import BrowsableStore
 
 LOOK_S = 1.0
@@ -58,15 +58,17 @@ async def follow(
     come for SETTLE_S.
     """
     known: tuple[object, ...] = ()
-    tail, answered, quiet_since = Tail(store, run), now(), math.inf
+    log, at = Log(store, run), Position(1)
+    answered, quiet_since = now(), math.inf
     while True:
         try:
             seen = await glance(store, run)
             # First what was said, then what became of it: a reader sees the last words before the end.
-            for attempt in range(tail.attempt, seen.attempt + 1):
-                async for data in tail.read(attempt):
-                    quiet_since = math.inf
-                    yield Said(attempt, data)
+            for attempt in range(at.attempt, seen.attempt + 1):
+                at = max(at, Position(attempt))
+                async for piece in log.since(at):
+                    at, quiet_since = piece.after, math.inf
+                    yield Said(attempt, piece.data)
             answered = now()
         except StoreUnavailable as error:
             if now() - answered > AWAY_S:
@@ -90,26 +92,6 @@ def _what(state: State, seen: Glance) -> tuple[object, ...]:
     wait = seen.wait
     phase = seen.status.phase if seen.status is not None and state is not State.WAITING else ""
     return state, seen.attempt, phase, wait.why if wait is not None else "", seen.trouble
-
-
-class Tail:
-    """The log of a run's attempts, from where it was read last. `attempt`: the one that is being read."""
-
-    def __init__(self, store: BrowsableStore, run: str) -> None:
-        self.attempt = 1
-        self._store, self._run, self._segment = store, run, 0
-
-    async def read(self, attempt: int) -> AsyncGenerator[bytes, None]:
-        """What is new of it. Raises StoreUnavailable, StoreDenied."""
-        if attempt != self.attempt:
-            self.attempt, self._segment = attempt, 0
-        while True:
-            try:
-                data = await self._store.get(keys.log_segment(self._run, attempt, self._segment))
-            except NotFound:
-                return
-            self._segment += 1
-            yield data
 
 
 def said_of(outcome: records.Outcome) -> str:

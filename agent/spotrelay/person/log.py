@@ -1,4 +1,5 @@
-"""What the command wrote, all attempts in their order, as it is or as it comes.
+"""What the command wrote, all attempts in their order, as it is or as it comes. Whoever reads a log reads it here:
+`logs`, who follows a run (follow.py), the page (ui/logbook.py).
 
 1. An attempt's segments (command/output.py) are immutable and numbered without gaps: joined they are its output, and
    the attempts' outputs joined are the run's. A number that is missing is said, never passed over in silence.
@@ -36,7 +37,8 @@ LOOK_S = 1.0
 # Whether somebody else writes, or the run is over: two requests, every so many looks that found nothing.
 LOOKS = 3
 SETTLE_S = 5.0
-_SEGMENT = re.compile(r"\d{6,9}", re.ASCII)
+# Below a run's attempts.
+_SEGMENT = re.compile(r"(\d{5})/log/(\d{6,9})", re.ASCII)
 
 
 class Position(NamedTuple):
@@ -53,6 +55,11 @@ class Piece(NamedTuple):
     at: Position
     data: bytes
     gap: str = ""
+
+    @property
+    def after(self) -> Position:
+        """Where the log goes on."""
+        return Position(self.at.attempt, self.at.segment + 1)
 
 
 @dataclass(slots=True)
@@ -90,20 +97,20 @@ class Log:
         async with aclosing(self.read(start)) as pieces:
             async for piece in pieces:
                 yield piece
-                at = _after(piece)
+                at = piece.after
         looks, over_since = 0, None
         while True:
             came = False
-            async for piece in self._next(at):
+            async for piece in self.since(at):
                 yield piece
-                at, came = _after(piece), True
+                at, came = piece.after, True
             if came:
                 over_since = None if over_since is None else self.clock()
                 continue
             if looks % LOOKS == 0 or over_since is not None:
                 later = await self._later(at)
                 if later is not None:
-                    async for piece in self._next(at):  # what came between the two looks
+                    async for piece in self.since(at):  # what came between the two looks
                         yield piece
                     at = later
                     continue
@@ -113,6 +120,31 @@ class Log:
                 return
             looks += 1
             await asyncio.sleep(LOOK_S)
+
+    async def since(self, at: Position | None) -> AsyncIterator[Piece]:
+        """What has come of the attempt from there on; nothing, most of the time."""
+        while at is not None:
+            try:
+                piece = Piece(at, (await self.store.get(self._key(at)))[at.offset :])
+            except NotFound:
+                return
+            yield piece
+            at = piece.after
+
+    async def part(self, at: Position, length: int) -> bytes:
+        """So many bytes of a segment, or what there is. Raises NotFound."""
+        return await self.store.get_range(self._key(at), at.offset, length)
+
+    async def size(self, at: Position) -> int:
+        """Of a segment. Raises NotFound."""
+        try:
+            return (await self.store.sizes(self._key(at)))[self._key(at)]
+        except KeyError as error:
+            raise NotFound(f"{self._key(at)} is not there") from error
+
+    async def segments(self) -> dict[int, dict[int, int]]:
+        """Of each attempt that has any: numbers and sizes, in order. A request for a thousand objects of the run."""
+        return await self._listed(keys.attempts(self.run))
 
     async def end(self) -> Position | None:
         """Where it will go on; None: nobody has begun it."""
@@ -173,35 +205,34 @@ class Log:
             await asyncio.gather(*(task for _, task in coming), return_exceptions=True)
 
     async def _segments(self, attempt: int) -> dict[int, int]:
-        """Numbers and sizes, in order."""
-        prefix = keys.log(self.run, attempt)
-        named = {name.removeprefix(prefix): size for name, size in (await self.store.sizes(prefix)).items()}
-        return dict(sorted((int(name), size) for name, size in named.items() if _SEGMENT.fullmatch(name)))
+        return (await self._listed(keys.log(self.run, attempt))).get(attempt, {})
+
+    async def _listed(self, prefix: str) -> dict[int, dict[int, int]]:
+        top, found = keys.attempts(self.run), dict[int, dict[int, int]]()
+        for key, size in (await self.store.sizes(prefix)).items():
+            match = _SEGMENT.fullmatch(key.removeprefix(top))
+            if match is not None and int(match[1]):
+                found.setdefault(int(match[1]), {})[int(match[2])] = size
+        return {attempt: dict(sorted(numbers.items())) for attempt, numbers in sorted(found.items())}
+
+    def _key(self, at: Position) -> str:
+        return keys.log_segment(self.run, at.attempt, at.segment)
 
     async def _get(self, at: Position, size: int) -> bytes:
-        key = keys.log_segment(self.run, at.attempt, at.segment)
         if size > LARGEST:
-            raise StoreError(f"{key} has {size} bytes: none of ours has", next_step="see who wrote it, and remove it")
-        return await self.store.get(key)
+            raise StoreError(
+                f"{self._key(at)} has {size} bytes: none of ours has", next_step="see who wrote it, and remove it"
+            )
+        return await self.store.get(self._key(at))
 
     # --- what comes
-
-    async def _next(self, at: Position | None) -> AsyncIterator[Piece]:
-        """What has come since; nothing, most of the time."""
-        while at is not None:
-            try:
-                data = await self.store.get(keys.log_segment(self.run, at.attempt, at.segment))
-            except NotFound:
-                return
-            yield Piece(at, data[at.offset :])
-            at = Position(at.attempt, at.segment + 1)
 
     async def _later(self, at: Position | None) -> Position | None:
         """The beginning of the next attempt that has written something."""
         for attempt in await self.attempts():
             if at is None or attempt > at.attempt:
                 begin = Position(attempt)
-                async for _ in self._next(begin):
+                async for _ in self.since(begin):
                     return begin
         return None
 
@@ -210,10 +241,6 @@ class Log:
         if self.only is not None and at is not None:
             signs += [keys.handover(self.run, at.attempt), keys.death(self.run, at.attempt)]
         return any([bool(await self.store.list(sign)) for sign in signs])
-
-
-def _after(piece: Piece) -> Position:
-    return Position(piece.at.attempt, piece.at.segment + 1)
 
 
 def _cut(data: bytes, wanted: int) -> tuple[int, int | None]:

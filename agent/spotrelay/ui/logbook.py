@@ -10,14 +10,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from spotrelay.core import keys
 from spotrelay.core.errors import NotFound
+from spotrelay.person.log import Log, Position
 from spotrelay.ports import BrowsableStore
 
 BLOCK = 256 << 10
@@ -27,7 +26,6 @@ CACHE = 16 << 20
 MOST_SEGMENTS = 128
 # New segments that one look takes in. A flood's are 8 MiB each; the next look goes on.
 AT_A_LOOK = 16
-_SEGMENT = re.compile(r"(\d{5})/log/(\d{6})", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -58,7 +56,7 @@ class Logbook:
     """Of run `run`."""
 
     def __init__(self, store: BrowsableStore, run: str) -> None:
-        self._store, self._run = store, run
+        self._log = Log(store, run)
         self._texts: dict[int, _Text] = {}
         self._listed = False
         self._blocks: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
@@ -83,7 +81,7 @@ class Logbook:
                 await self._list()
         text = self._texts.get(attempt)
         if text is None:
-            raise NotFound(f"attempt {attempt} of {self._run} has no log")
+            raise NotFound(f"attempt {attempt} of {self._log.run} has no log")
         size = text.size
         if start is not None:
             first = max(0, min(start, size))
@@ -95,13 +93,7 @@ class Logbook:
 
     async def _list(self) -> None:
         """Gaps end a log: what lies behind one was not written by an agent."""
-        prefix = keys.attempts(self._run)
-        found: dict[int, dict[int, int]] = {}
-        for key, size in (await self._store.sizes(prefix)).items():
-            match = _SEGMENT.fullmatch(key.removeprefix(prefix))
-            if match is not None and int(match[1]):
-                found.setdefault(int(match[1]), {})[int(match[2])] = size
-        for attempt, segments in found.items():
+        for attempt, segments in (await self._log.segments()).items():
             text = self._texts.setdefault(attempt, _Text())
             while (number := len(text.ends)) in segments:
                 text.add(segments[number])
@@ -110,16 +102,14 @@ class Logbook:
     async def _look_at(self, attempt: int) -> None:
         text = self._texts.setdefault(attempt, _Text())
         for _ in range(AT_A_LOOK):
-            number = len(text.ends)
-            key = keys.log_segment(self._run, attempt, number)
+            at = Position(attempt, len(text.ends))
             try:
-                block = await self._store.get_range(key, 0, BLOCK)
+                block = await self._log.part(at, BLOCK)
             except NotFound:
                 return
-            size = len(block)
-            if size == BLOCK:  # there may be more of it
-                size = (await self._store.sizes(key)).get(key, size)
-            self._keep((attempt, number, 0), block)
+            # One that fills a block may go on behind it.
+            size = await self._log.size(at) if len(block) == BLOCK else len(block)
+            self._keep((attempt, at.segment, 0), block)
             text.add(size)
 
     async def _read(self, attempt: int, text: _Text, first: int, last: int) -> bytes:
@@ -142,8 +132,7 @@ class Logbook:
         name = (attempt, segment, block)
         kept = self._blocks.get(name)
         if kept is None:
-            key = keys.log_segment(self._run, attempt, segment)
-            kept = await self._store.get_range(key, block * BLOCK, BLOCK)
+            kept = await self._log.part(Position(attempt, segment, block * BLOCK), BLOCK)
         self._keep(name, kept)
         return kept
 

@@ -62,6 +62,7 @@ class View:
         # Housekeeping removes old snapshots; that there was one stays on the timeline of whoever saw it.
         self._moments |= moments_of(found)
         await self.logbook.look([each.number for each in history.attempts[-2:]])
+        await self._read_past()
         before = (self.document, self.logs)
         self.document, self.logs = story(history, self._moments, now, self._past.values()), self.logbook.sizes()
         return before != (self.document, self.logs)
