@@ -115,7 +115,7 @@ def test_the_plan_as_json(spotrelay: Run) -> None:
         (("doctor", "--stack-name", ""), "'' is no name for a stack"),
         (("deploy", "--bucket", "s3://a/prefix"), "'s3://a/prefix' is no bucket's name"),
         (("deploy", "--email", "me"), "'me' is no e-mail address"),
-        (("deploy", "--notify", "me"), "that is no e-mail address, no https:// URL and no SNS topic's ARN"),
+        (("deploy", "--notify", "me"), "topic's ARN."),
         (("deploy", "--notify", "http://hooks.example.com/x"), "no https:// URL"),
         (("deploy", "--notify", "https://me:s3cret@example.com/x"), "no https:// URL"),
     ],

@@ -132,6 +132,16 @@ def test_nothing_is_lost_whenever_a_sweep_dies(tmp_path: Path, there: Hook) -> N
     assert at > 30
 
 
+@pytest.mark.parametrize("at", range(10, 40, 3))
+def test_what_came_all_at_once_is_told_in_its_order(room: Room, there: Hook, at: int) -> None:
+    """After an hour without sweeps, and the first of them dies. Told from the end, the older half would be lost."""
+    *_, last = story(room)
+    room.fuse = Fuse(at)
+    untiring(room, last, room.teller)
+
+    assert [("resumed", 2), ("resumed", 3), ("finished", 3)] == list(dict.fromkeys(there.events))
+
+
 def test_two_at_once(room: Room, there: Hook) -> None:
     """SQS delivers a sweep twice now and then, and one may overlap the next. One of them tells."""
     *_, last = story(room)

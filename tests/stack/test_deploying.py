@@ -556,10 +556,11 @@ def test_where_a_person_is_told(deploy: Deploy, aws: Account, where: str, topic:
 
 
 def test_a_webhook_is_a_secret(deploy: Deploy) -> None:
-    """CloudFormation shows stars, and what a deployment says of itself has nothing of it. Otherwise whoever may look at
-    stacks may write into the channel."""
+    """What a deployment says of itself has nothing of it. Otherwise whoever reads a build's log may write into the
+    channel. (CloudFormation shows stars, too: `test_template`.)"""
     said: list[Any] = []
     wishes = Wishes("spotrelay", notify="https://hooks.example.com/s3cret")
-    standing = deploy(notify=wishes.notify, said=said).standing
+    deploy(notify=wishes.notify, said=said)
 
-    assert "s3cret" not in f"{wishes} {said} {standing}"
+    assert said
+    assert "s3cret" not in f"{wishes} {said}"

@@ -382,6 +382,10 @@ def of_both(bench: Bench, client: Callable[[str], Any]) -> Calls:
             lambda: client("cloudformation").delete_stack(StackName=STACK),
         ),
         "stop the sweep": ("events:ListRules", lambda: client("events").list_rules()),
+        "write to whoever hears a topic": (
+            "sns:Publish",
+            lambda: client("sns").publish(TopicArn=f"arn:aws:sns:{REGION}:123456789012:told", Message="x"),
+        ),
     }
 
 
