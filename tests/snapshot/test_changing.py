@@ -51,11 +51,12 @@ def before_open(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]]
     original = read.open_file
 
     def inject(change: Callable[[], Any]) -> None:
-        left = iter([change])
+        left, one_at_a_time = [change], threading.Lock()
 
         def open_file(*arguments: Any) -> Any:
-            for last in left:
-                last()
+            with one_at_a_time:  # files are read in several threads: none is opened while the change is made
+                while left:
+                    left.pop()()
             return original(*arguments)
 
         monkeypatch.setattr(read, "open_file", open_file)

@@ -185,10 +185,9 @@ async def test_a_file_that_is_written_anew_and_longer_has_moved(
 
     def anew() -> None:
         with (here / "f").open("r+b") as file:
-            file.write(os.urandom(1))
+            file.write(bytes([next(number)]))
             file.seek(0, os.SEEK_END)
             file.write(b"and more")
-        next(number)
 
     _before_each_look(monkeypatch, anew)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from spotrelay.cli.memory import give_back_at_once
 from spotrelay.cli.place import Place, Where
 from spotrelay.cli.told import plain
 from spotrelay.core.errors import StoreUnavailable
@@ -51,4 +52,5 @@ def look(place: Place, work: Callable[[BrowsableStore], Coroutine[None, None, T]
 
 def ask(place: Place, work: Callable[[Where], Coroutine[None, None, T]]) -> T:
     """As `look`, for who needs to know more of the place."""
+    give_back_at_once()
     return asyncio.run(work(place.find()))
