@@ -1,7 +1,7 @@
 """What a container cannot show, on the image as a virtual machine: EC2's DMI, the ACPI button, a kernel's own limits of
 memory, and RAID over instance store.
 
-Minutes, emulated: only with SPOTRELAY_TWIN_VM=1 (scripts/test -m vm).
+Minutes, emulated: only with SPOTRELAY_TWIN_VM=1.
 """
 
 from __future__ import annotations
@@ -90,23 +90,17 @@ def run(cloud: VmStage, *command: str) -> tuple[str, Story]:
     return instance, Story(cloud, "by-hand", cloud.folder, document)
 
 
-async def said(story: Story, attempt: int = 1) -> str:
-    return (await story.stage.store.get(f"runs/{story.run}/attempts/{attempt:05}/log/000000")).decode()
-
-
 async def test_machine_that_boots_is_ec2_s_to_all_who_ask_its_dmi(cold: VmStage) -> None:
     """cloud-init, which is strict here, finds its data source by DMI alone; systemd names the hypervisor; the run in
     the user data ends well, and the machine with it. Otherwise the image works where something else says it is EC2."""
     cold.making.cloud_init, cold.making.files = True, STRICT | NO_LOCAL_STAGE
-    asks = (
-        "systemd-detect-virt; cat /run/cloud-init/cloud-id /sys/class/dmi/id/sys_vendor; test ! -e /sys/hypervisor/uuid"
-    )
+    asks = "systemd-detect-virt; cat /var/lib/cloud/instance/datasource; test ! -e /sys/hypervisor/uuid"
     instance, story = run(cold, "sh", "-c", asks)
     outcome = await until(story.history.outcome, what="the outcome", within=BOOTED_AND_RUN_S)
     await story.off()
 
     assert "succeeded" == outcome.result, cold.console(instance)
-    virtual, source = (await said(story)).splitlines()
+    virtual, source = (await story.output(1)).splitlines()
     assert "amazon" == virtual
     assert source.startswith("DataSourceEc2:")
 
@@ -125,7 +119,7 @@ async def test_acpi_power_button_saves_and_hands_over(cloud: VmStage) -> None:
     assert handover is not None
     assert ("interrupted", "system terminate", True) == (handover.reason, handover.notice, handover.clean)
     assert ("succeeded", 2) == (outcome.result, outcome.attempt)
-    assert "found: saved when told\n" == await said(story, 2)
+    assert "found: saved when told\n" == await story.output(2)
 
 
 def waits(cloud: VmStage, computer: Computer) -> bool:
@@ -143,7 +137,7 @@ async def test_command_out_of_memory_is_the_one_to_go(cloud: VmStage) -> None:
     assert ("failed", 137) == (outcome.result, outcome.exit_code), cloud.console(instance)
     assert "Memory cgroup out of memory" in cloud.console(instance)
     assert 1 == cloud.console(instance).count("command.started")
-    assert "begins\n" == await said(story)
+    assert "begins\n" == await story.output(1)
 
 
 async def test_two_disks_of_instance_store_become_one(cloud: VmStage) -> None:
@@ -156,6 +150,6 @@ async def test_two_disks_of_instance_store_become_one(cloud: VmStage) -> None:
     await story.off()
 
     assert "succeeded" == outcome.result, cloud.console(instance)
-    *lines, size = (await said(story)).split()
+    *lines, size = (await story.output(1)).split()
     assert ["raid0", "nvme0n1", "nvme1n1", "ext2/ext3"] == lines
     assert 400 << 20 < int(size) < 512 << 20
