@@ -194,6 +194,11 @@ class Story:
         assert claim is not None
         return claim.instance
 
+    async def output(self, attempt: int) -> str:
+        """What the command of this attempt wrote, in however many pieces it was sent."""
+        pieces = sorted(await self.stage.store.list(keys.log(self.run, attempt)))
+        return b"".join([await self.stage.store.get(piece) for piece in pieces]).decode()
+
     async def saved_state(self, attempt: int) -> int:
         """The counter in the newest snapshot of this attempt; 0 as long as there is none."""
         saved = keys.snapshots_among(await self.stage.store.list(keys.snapshots(self.run, attempt)))

@@ -38,5 +38,5 @@ def image() -> Built:
 
 @pytest.fixture
 async def cloud(tmp_path: Path, image: Built) -> AsyncIterator[TwinStage]:
-    async with twin_stage(tmp_path, image) as stage:
+    async with twin_stage(tmp_path, image, TwinStage) as stage:
         yield stage

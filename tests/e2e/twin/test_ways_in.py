@@ -42,7 +42,7 @@ async def test_image_with_a_run_as_its_user_data(cloud: TwinStage) -> None:
     await story.off()
 
     assert "succeeded" == outcome.result, cloud.console(instance)
-    said = (await cloud.store.get("runs/digits-1/attempts/00001/log/000000")).decode()
+    said = await story.output(1)
     assert ["worker", "/home/worker/digits"] == said.splitlines()[:2]
     assert "/system.slice/spotrelay-agent.service/command\n" in said
 

@@ -113,6 +113,20 @@ class Region:
         self._instances[address] = imds
         return name, address
 
+    def join_by_tap(self, imds: str) -> tuple[str, str, str]:
+        """A port of the bridge for a virtual machine: the tap device in the region's namespace, and what the machine's
+        own end shall have, hardware address and address. Blocking."""
+        self._taken += 1
+        tap, address = f"v{self._taken}", f"10.77.0.{self._taken}"
+        ip("-n", self.name, "tuntap", "add", tap, "mode", "tap")
+        ip("-n", self.name, "link", "set", tap, "master", "br0", "up")
+        self._instances[address] = imds
+        return tap, f"02:00:0a:4d:00:{self._taken:02x}", address
+
+    def leave_tap(self, tap: str, address: str) -> None:
+        self._instances.pop(address, None)
+        subprocess.run(["ip", "-n", self.name, "link", "del", tap], check=False, capture_output=True)
+
     def plug(self, address: str, *, into: bool) -> None:
         """Plug the instance's cable in, or pull it. Blocking."""
         ip("-n", self.name, "link", "set", f"v{address.rpartition('.')[2]}", "up" if into else "down")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import boto3
@@ -61,21 +61,25 @@ class TwinStage(Stage):
         self.making = Making()
         self.built, self.region = built, region
 
-    async def _boot(self, computer: Computer, imds: str) -> Any:
-        making, state = self.making, self.folder / "state"
-        endpoints = {
+    def files(self) -> dict[str, str]:
+        """What the next machine has on its disk beside its layers."""
+        environment = {
             "SPOTRELAY_ENDPOINT": self.wires[self.provision.endpoint],
             "SPOTRELAY_ENDPOINT_S3": self.wires[str(self.provision.store_endpoint)],
-            **making.environment,
+            **self.making.environment,
         }
-        drop_in = "[Service]\n" + "".join(f'Environment="{name}={value}"\n' for name, value in endpoints.items())
+        drop_in = "[Service]\n" + "".join(f'Environment="{name}={value}"\n' for name, value in environment.items())
+        return {DROP_IN: drop_in, **self.making.files}
+
+    async def _boot(self, computer: Computer, imds: str) -> Any:
+        making, state = self.making, self.folder / "state"
         twin = await Twin.boot(
             self.folder / "machines" / computer.instance.id,
             layers=making.layers or self.built.layers,
             region=self.region,
             imds=imds,
             console=computer.state / "agent.log",
-            files={DROP_IN: drop_in, **making.files},
+            files=self.files(),
             visible=[state],
             cloud_init=making.cloud_init,
             plugged=making.plugged,
@@ -101,8 +105,11 @@ class TwinStage(Stage):
         return self.twins[instance]
 
 
+Kind = TypeVar("Kind", bound=TwinStage)
+
+
 @asynccontextmanager
-async def twin_stage(folder: Path, built: Built) -> AsyncIterator[TwinStage]:
+async def twin_stage(folder: Path, built: Built, kind: type[Kind]) -> AsyncIterator[Kind]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with moto_server() as moto:
         environment |= {
@@ -115,7 +122,7 @@ async def twin_stage(folder: Path, built: Built) -> AsyncIterator[TwinStage]:
         with patch.dict(os.environ, environment, clear=True):
             await asyncio.to_thread(_bucket, moto)
             async with Region() as region:
-                stage = TwinStage(folder, built, region, store_url=f"s3://{BUCKET}/relay", store_endpoint=moto)
+                stage = kind(folder, built, region, store_url=f"s3://{BUCKET}/relay", store_endpoint=moto)
                 async with stage:
                     yield stage
 
