@@ -32,6 +32,7 @@ CLASSES = [
     records.Fleet,
     records.Answer,
     records.Hunt,
+    records.Told,
 ]
 KEY = "runs/r/some.json"
 NUMBERS = st.floats(-1e12, 1e12) | st.integers(-(10**12), 10**12)
@@ -131,6 +132,7 @@ EXAMPLES: dict[type, Any] = {
     records.Fleet: records.Fleet("t", 1.0, {}, ["r/1/0"]),
     records.Answer: records.Answer("launched", 1.0),
     records.Hunt: records.Hunt(1, 0, 1.0, 1.0, "no capacity"),
+    records.Told: records.Told(1.0, 1.0, "token"),
 }
 FIELDS = [(cls, f.name, f.default is MISSING and f.default_factory is MISSING) for cls in CLASSES for f in fields(cls)]
 

@@ -173,7 +173,7 @@ def test_function(resources: dict[str, Any]) -> None:
     """
     source, function = properties(resources, "LauncherSource"), properties(resources, "Launcher")
     variables = function["Environment"]["Variables"]
-    wanted = ("STORE", "QUEUE_URL", "LAUNCH_TEMPLATE", "STACK", "ZONES", "TYPES")
+    wanted = ("STORE", "QUEUE_URL", "LAUNCH_TEMPLATE", "STACK", "ZONES", "TYPES", "NOTIFY_TOPIC", "NOTIFY_WEBHOOK")
 
     assert (10, ["ReportBatchItemFailures"]) == (source["BatchSize"], source["FunctionResponseTypes"])
     assert 10 == source["ScalingConfig"]["MaximumConcurrency"]
