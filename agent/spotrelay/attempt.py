@@ -277,9 +277,7 @@ class Attempt:
             await self.command.spawn(given)
         except SecretUnavailable as error:
             return self._outside_fault(error)
-        except SecretRefused as error:
-            return self._fault(error)
-        except CommandError as error:
+        except (SecretRefused, CommandError) as error:
             return self._fault(error)
         return ev.Spawned()
 
