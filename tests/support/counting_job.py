@@ -8,6 +8,7 @@ at SIGTERM. `result` is the chain's end: a lost or doubled step gives another on
     SHARED/lock         held as long as it runs; found taken, it writes `overlap`: two owners at one time
     SHARED/journal      "<attempt> <what> <counter>", a line for each start and each end
     SHARED/ready-<n>    attempt n has come to its middle, and reacts to SIGTERM
+    SHARED/told-<n>     attempt n got SIGTERM
 
 KIND: `holds` waits in its middle for SIGTERM, in the first attempt, `holds-twice` and `holds-thrice` in as many more,
 `holds-always` in each; so does `stubborn` in the first, and does not hear it; so does `slow-to-save`, and ends when
@@ -72,6 +73,7 @@ class Job:
             (self._shared / "overlap").write_text(str(self._attempt))
 
     def _on_term(self, *_: object) -> None:
+        (self._shared / f"told-{self._attempt}").touch()
         self._told = self._kind != "stubborn" or self._attempt > 1
 
     def _count(self) -> int:
