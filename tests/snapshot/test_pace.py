@@ -17,10 +17,11 @@ CORES = 2
 
 
 class Meter:
-    """A clock that the budget's own waits move, and the CPU time that pieces take."""
+    """A clock that the budget's own waits move, and the CPU time that pieces take. `waking`: what each wait takes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = self.cpu = 0.0
+        self.now = self.cpu = self.waking = 0.0
+        self.waits = 0
 
         class Timeout:
             def __init__(this, seconds: float) -> None:
@@ -28,6 +29,9 @@ class Meter:
 
             async def __aenter__(this) -> None:
                 self.now += this.seconds
+                self.cpu += self.waking
+                self.waits += 1
+                assert self.waits < 10_000, "it wakes up and waits again, and never gets on"
                 raise TimeoutError
 
             async def __aexit__(this, *_: object) -> None: ...
@@ -60,6 +64,38 @@ async def test_cpu_that_is_used_is_a_share_of_the_machine(gait: Gait, meter: Met
     took = await meter.send(budget, 100, nbytes=1, cpu=0.05)
 
     assert pytest.approx(gait.cpu * CORES * took, rel=0.1) == meter.cpu
+
+
+async def test_waiting_is_not_what_has_to_be_waited_for(meter: Meter) -> None:
+    """To wake up and look takes CPU, too, and is within the share. Otherwise who waits pays for its last look with the
+    next one: a save beside the command does not get on, and takes its whole share of the machine for it."""
+    meter.waking = 0.0003
+    budget = meter.budget(GENTLE)
+
+    took = await meter.send(budget, 100, nbytes=1, cpu=0.05)
+
+    assert pytest.approx(GENTLE.cpu * CORES * took, rel=0.1) == meter.cpu
+    assert 100 >= meter.waits
+
+
+async def test_one_waits_for_all() -> None:
+    """The others do not count what is owed again and again. Otherwise each more slice in flight costs CPU for which
+    there is no budget."""
+    counts = list[int]()
+
+    def cpu() -> float:
+        counts.append(1)
+        return 0.0
+
+    budget = Budget(Gait(1.0, 1.0), cpu=cpu)
+    tasks = [asyncio.create_task(budget.spend(2 * BURST)) for _ in range(4)]
+    await eventually(tasks[0].done, "the first, which owes nothing yet")
+    at_first, first, second = 1, 1, 1
+    budget.hurry(FULL)
+    counted = len(counts)
+    await asyncio.gather(*tasks)
+
+    assert at_first + first + second == counted
 
 
 async def test_bytes_are_so_many_a_second(meter: Meter) -> None:
