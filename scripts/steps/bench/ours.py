@@ -3,16 +3,16 @@
     python -m bench.ours save STORE DIRECTORY
     python -m bench.ours restore STORE DIRECTORY
     python -m bench.ours again STORE DIRECTORY
-    python -m bench.ours beside STORE DIRECTORY SECONDS
-python -m bench.ours until STORE DIRECTORY SECONDS
+    python -m bench.ours beside STORE DIRECTORY
+    python -m bench.ours until STORE DIRECTORY SECONDS
 
 The first two print the seconds that the save or restore itself took, as JSON.
 
 `again` and `beside` do what a running agent does: its index of the last save is in its memory. Both save (nobody
 measures that) and say `ready`. Then `again` saves once more for each line that it is told, and prints as JSON what that
 cost: wall, CPU seconds and peak memory of this process from the line to the commit, without the interpreter's start.
-`beside` saves every so many seconds in the background, as the agent does, from one line to the next, and says `ready`
-again. `until` saves once, until a deadline, says `ready` and lives on, so that whatever still happened would be seen.
+`beside` saves in the background as the agent does, from one line to the next, and says `ready` again. `until` saves
+once, until a deadline, says `ready` and lives on, so that whatever still happened would be seen.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def main() -> None:
         case "again":
             await again(snapshots, idle)
         case "beside":
-            await beside(snapshots, float(rest[0]))
+            await beside(snapshots)
         case "until":
             await until(snapshots, float(rest[0]))
 
@@ -77,10 +77,11 @@ async def once_more(snapshots: Snapshots, snapshot: SnapshotId) -> dict[str, flo
     }
 
 
-async def beside(snapshots: Snapshots, every_s: float) -> None:
+async def beside(snapshots: Snapshots) -> None:
     # Late: it costs the other actions a quarter of a second.
     import structlog  # noqa: PLC0415
 
+    from spotrelay.core.spec import Save  # noqa: PLC0415
     from spotrelay.saving import Saver  # noqa: PLC0415
 
     quiet = structlog.make_filtering_bound_logger(30)
@@ -90,7 +91,8 @@ async def beside(snapshots: Snapshots, every_s: float) -> None:
     await saver.save()
     say("ready")
     while await told():
-        saver.start(every_s)
+        saver.start(Save().every_s)
+        saver.due = time.monotonic()
         if not await told():
             break
         await saver.stop()
