@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from spotrelay.core import manifest
 from spotrelay.core.errors import ManifestInvalid, ManifestUnknown
-from spotrelay.core.manifest import Manifest
-from support.manifests import EVERYTHING, HASH, HEADER, HOSTILE, PACK, lines, rows
+from spotrelay.core.manifest import Directory, Manifest
+from support.manifests import EVERYTHING, HASH, HEADER, HOSTILE, META, PACK, lines, rows
 
 
 def load(changed: list[dict[str, Any]]) -> Manifest:
@@ -106,3 +106,79 @@ def test_no_other_error_whatever_the_bytes(garbage: list[bytes], after: int) -> 
     """Bytes of any kind are refused in the same way."""
     with pytest.raises((ManifestInvalid, ManifestUnknown)):
         manifest.load(lines()[:after] + garbage)
+
+
+# What a row's numbers may be, and what is just beyond.
+EDGES = [edge + by for edge in (0, 5, 10, 95, 100, 0o7777, 1 << 32, 1 << 63, 10**19) for by in (-2, -1, 0, 1)]
+NUMBERS = {
+    "mode": 0o644,
+    "mtime": 10**18,
+    "uid": 1,
+    "gid": 1,
+    "size": 10,
+    "offset": 0,
+    "pack": 7,
+    "at": 5,
+    "length": 10,
+}
+NAMES = [f"d/a{chr(code)}b" for code in range(0x100)]
+NAMES += ["d/" + 256 * "n", "d/.", "d/..", "d//a", "d/", "/a", "c", "d", "e/a", "", "d/\udcff", "d/\ud800"]
+
+
+def whole(path: str = "d/a", **changed: int) -> bytes:
+    """The row of a file that lies whole in a pack."""
+    mode, mtime, uid, gid, size, *extent = (NUMBERS | changed).values()
+    return manifest.file_row(path, manifest.Meta(mode, mtime, uid, gid), size, [tuple(extent)], linked=False)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_pattern_and_json_read_the_same_numbers(field: str, sign: int) -> None:
+    """The quick way takes what the other takes, and gives what it gives. Otherwise there are two formats."""
+    for edge in EDGES:
+        row = whole(**{field: sign * edge})
+
+        assert _read(row) == _read(row.replace(b":", b": ", 1)), edge
+
+
+def test_pattern_and_json_read_the_same_names() -> None:
+    """Likewise."""
+    for name in NAMES:
+        row = whole(name)
+
+        assert _read(row) == _read(row.replace(b":", b": ", 1)), name
+
+
+@pytest.mark.parametrize("at", [0, -1])
+def test_usual_row_is_refused_where_none_may_stand(at: int) -> None:
+    """Before the first and after the last. Otherwise what was appended to a manifest is restored."""
+    good = [*_around(whole()), manifest.closing(3, 1, 10)]
+    good.insert(at % (len(good) + 1), whole("d/b"))
+
+    with pytest.raises(ManifestInvalid):
+        manifest.load(good)
+
+
+def test_what_is_usual_is_read_the_quick_way() -> None:
+    """A row as we write it, and no other. Otherwise nothing is won, or a row is kept that is not as we write it."""
+    row, reader = whole("d/a b.bin"), manifest.Reader()
+    seen = {}
+    for line in (*_around(row), manifest.closing(3, 1, 10)):
+        reader.take(line)
+        seen[line] = reader.as_written
+
+    assert {row} == {line for line, as_written in seen.items() if as_written}
+
+
+def _around(row: bytes) -> list[bytes]:
+    above = [Directory(b"", META), Directory(b"d", META)]
+    return [manifest.opening(HEADER), *(manifest.row(entry, {}) for entry in above), manifest.pack_row(7, PACK), row]
+
+
+def _read(row: bytes) -> object:
+    """What a manifest with that row holds; or None, if it is refused."""
+    try:
+        size = json.loads(row)["size"]
+        return manifest.load([*_around(row), manifest.closing(3, 1, size)])
+    except ManifestInvalid:
+        return None

@@ -10,6 +10,8 @@ A manifest is a stream of JSON lines (`snapshot/__init__.py` draws the format). 
 3. The last row counts the others: a manifest that lost its end is not a shorter manifest but an invalid one.
 4. Nothing unknown is passed over. A key, kind or version that this reader does not know might change what the known
    ones mean.
+5. Most rows are of files that lie whole in one pack, in our own spelling. These are recognised by a pattern, in a third
+   of the time that JSON takes; whatever is unusual about a row, it is read, or refused, as JSON.
 
 Paths, link targets and attribute names are bytes. JSON has none, so they are UTF-8 text with Python's surrogateescape:
 a byte b that is no UTF-8 is the lone surrogate U+DC00 + b. There is one spelling for each name; others are refused.
@@ -41,7 +43,14 @@ LONGEST_TARGET = 4095  # PATH_MAX without its NUL
 LARGEST_XATTR = 64 << 10  # XATTR_SIZE_MAX
 _INT64 = (-(1 << 63), (1 << 63) - 1)
 _EXTENT = re.compile(rb"\[\d+,(\d+),")  # inside of a name a quotation mark has a backslash before it
+_COUNT = rb"(0|[1-9][0-9]{0,18})"
+# As `file_row` writes it, if the name has nothing that JSON escapes.
+_WHOLE = re.compile(
+    rb'\{"kind":"file","path":"([ !#-\[\]-~]+)","mode":%b,"mtime":(0|-?[1-9][0-9]{0,18}),"uid":%b,"gid":%b,"size":%b,'
+    rb'"extents":\[\[0,%b,%b,%b\]\]\}\n?' % ((_COUNT,) * 7)
+)
 _NUMBER = (0, (1 << 53) - 1)  # what every JSON reader can count
+_MODES = (0, 0o7777)
 _ID = (0, (1 << 32) - 2)  # -1 means "leave it" to chown
 
 
@@ -232,6 +241,17 @@ def size_of(row: bytes) -> int:
     return int(json.loads(row).get("size", -1))
 
 
+def whole_of(row: bytes) -> tuple[bytes, Meta, int, int]:
+    """Of a row that was checked, of a file that lies whole in one pack or is empty: its path, size, and from where on
+    it is in the pack."""
+    if (found := _WHOLE.fullmatch(row)) is not None:
+        mode, mtime, uid, gid, size, _, at, _ = map(int, found.groups()[1:])
+        return found[1], Meta(mode, mtime, uid, gid), size, at
+    fields = json.loads(row)
+    at = fields["extents"][0][2] if fields["size"] else 0
+    return _name(fields, "path"), _meta(fields), fields["size"], at
+
+
 def closing(entries: int, packs: int, total: int) -> bytes:
     return _line({"kind": "end", "entries": entries, "packs": packs, "bytes": total})
 
@@ -303,6 +323,7 @@ class Reader:
         self._last: bytes | None = None  # the path before this one, as a sort key
         self._open: list[bytes] = []  # the directories from the root to the entry before this one
         self.linked: set[bytes] = set()  # paths that hard links may point to
+        self.as_written = False  # the last line is spelled as `row` would
 
     def entries(self, lines: Iterable[bytes]) -> Iterator[tuple[bytes, Entry]]:
         """Each entry with its line, as far as they are acceptable; only at the end is the manifest known to be whole.
@@ -321,6 +342,10 @@ class Reader:
 
     def take(self, line: bytes) -> Entry | None:
         """A ValueError of any kind means that the line is unacceptable."""
+        whole = self._whole(line)
+        self.as_written = whole is not None
+        if whole is not None:
+            return whole
         row = json.loads(line)
         if not isinstance(row, dict):
             _refuse("not an object")
@@ -335,6 +360,21 @@ class Reader:
         else:
             return self._entry(row)
         return None
+
+    def _whole(self, line: bytes) -> File | None:
+        """None if JSON has to tell, or to refuse it."""
+        if self.header is None or self._ended or (found := _WHOLE.fullmatch(line)) is None:
+            return None
+        mode, mtime, uid, gid, size, number, at, length = map(int, found.groups()[1:])
+        pack = self._names.get(number)
+        if pack is None or not 0 < length <= size or at + length > pack.size:
+            return None
+        if mode > _MODES[1] or not _INT64[0] <= mtime <= _INT64[1] or max(uid, gid) > _ID[1] or size > _INT64[1]:
+            return None
+        self._place(found[1])
+        self._count += 1
+        self._bytes += size
+        return File(found[1], Meta(mode, mtime, uid, gid), size, (Extent(0, pack.hash, at, length),))
 
     def _pack(self, row: dict[str, Any]) -> None:
         _only(row, _PACK)
@@ -388,7 +428,7 @@ class Reader:
 
     def _directory(self, path: bytes, row: dict[str, Any]) -> Directory:
         _only(row, _META)
-        return Directory(path, meta(row))
+        return Directory(path, _meta(row))
 
     def _file(self, path: bytes, row: dict[str, Any]) -> File:
         _only(row, _FILE)
@@ -399,7 +439,7 @@ class Reader:
         if "linked" in row:
             self.linked.add(path)
         self._bytes += size
-        return File(path, meta(row), size, self._extents(row.get("extents"), size), state)
+        return File(path, _meta(row), size, self._extents(row.get("extents"), size), state)
 
     def _extents(self, rows: Any, size: int) -> tuple[Extent, ...]:
         if not isinstance(rows, list):
@@ -430,11 +470,11 @@ class Reader:
         target = _name(row, "target")
         if not 0 < len(target) <= LONGEST_TARGET:
             _refuse("a symlink's target is empty or too long")
-        return Symlink(path, meta(row), target)
+        return Symlink(path, _meta(row), target)
 
     def _fifo(self, path: bytes, row: dict[str, Any]) -> Fifo:
         _only(row, _META)
-        return Fifo(path, meta(row))
+        return Fifo(path, _meta(row))
 
     def _skipped(self, path: bytes, row: dict[str, Any]) -> Skipped:
         _only(row, _SKIPPED)
@@ -473,8 +513,8 @@ def _header(row: dict[str, Any]) -> Header:
     return Header(run, SnapshotId.parse(_string(row, "snapshot")))
 
 
-def meta(row: dict[str, Any]) -> Meta:
-    mode, mtime = _int(row, "mode", 0, 0o7777), _int(row, "mtime", *_INT64)
+def _meta(row: dict[str, Any]) -> Meta:
+    mode, mtime = _int(row, "mode", *_MODES), _int(row, "mtime", *_INT64)
     return Meta(mode, mtime, _int(row, "uid", *_ID), _int(row, "gid", *_ID), _xattrs(row))
 
 

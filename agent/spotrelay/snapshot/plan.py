@@ -48,11 +48,13 @@ class Plan:
         self._lengths: list[int] = []  # of the rows so far, for each of them
         self._reader = manifest.Reader()
         barrier = b"\0"
-        for _, entry in self._reader.entries(stored_manifest.lines(data)):
+        for line, entry in self._reader.entries(stored_manifest.lines(data)):
             if entry.path.startswith(barrier) or isinstance(entry, Skipped):
                 continue
             if self._is_not_ours(entry):
                 barrier = entry.path + b"/"
+            elif owner is None and self._reader.as_written:
+                self._take(entry, line + b"\n")
             else:
                 self._take(entry if owner is None else _given_to(owner, entry))
         if self._reader.header != header:
@@ -90,25 +92,26 @@ class Plan:
             self.skipped.append(Skipped(entry.path, why))
         return bool(why)
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: Entry, row: bytes = b"") -> None:
+        """`row`: as we would write it, if that is known already."""
         path, _, name = manifest.text(entry.path).rpartition("/")
         while self._open and self._open[-1].path != path:
             self._close()
         if entry.path:
-            self._enter(name, entry)
+            self._enter(name, entry, row)
         else:
             self.entries.append(entry)
         if isinstance(entry, Directory):
             self._open.append(Draft(manifest.text(entry.path), []))
             self._lengths.append(0)
 
-    def _enter(self, name: str, entry: Entry) -> None:
+    def _enter(self, name: str, entry: Entry, row: bytes) -> None:
         """Into the block of its directory, and among what is to be done."""
         draft, linked = self._open[-1], entry.path in self._reader.linked
         if isinstance(entry, File):
             # What an earlier save could not read consistently is, from now on, simply what the file holds.
             entry = dataclasses.replace(entry, state="") if entry.state else entry
-        row = manifest.row(entry, self.numbers, linked=linked)
+        row = row or manifest.row(entry, self.numbers, linked=linked)
         slot = draft.append(name, row, entry.size if isinstance(entry, File) else -1)
         draft.plain &= not linked and not isinstance(entry, HardLink)
         if isinstance(entry, File) and not linked and _is_whole(entry):

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import stat
 import time
@@ -26,7 +25,7 @@ from itertools import groupby, zip_longest
 
 from blake3 import blake3
 
-from spotrelay.core import keys
+from spotrelay.core import keys, manifest
 from spotrelay.core.errors import PackCorrupt, RestoreFailed
 from spotrelay.core.manifest import (
     Directory,
@@ -41,7 +40,6 @@ from spotrelay.core.manifest import (
     Symlink,
     text,
 )
-from spotrelay.core.manifest import meta as meta_of
 from spotrelay.ports import Store
 from spotrelay.snapshot import descent, pack, scan
 from spotrelay.snapshot.clear import clear
@@ -166,9 +164,7 @@ class Restoring:
         directory, block, written = os.fsencode(together.directory), self._plan.blocks[together.directory], 0
         parent = down.directory(directory)
         for which, slot in enumerate(together.slots):
-            row = json.loads(self._plan.row(together, which))
-            path, size, meta = row["path"].encode("utf-8", "surrogateescape"), row["size"], meta_of(row)
-            at = row["extents"][0][2] if size else 0
+            path, meta, size, at = manifest.whole_of(self._plan.row(together, which))
             status = self._make_one(parent, path, meta, raw[at : at + size])
             block.set_stamp(slot, scan.stamp(status))
             written += size
