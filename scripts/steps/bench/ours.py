@@ -4,7 +4,7 @@
     python -m bench.ours restore STORE DIRECTORY
     python -m bench.ours again STORE DIRECTORY
     python -m bench.ours beside STORE DIRECTORY SECONDS
-python -m bench.ours until STORE DIRECTORY SECONDS
+    python -m bench.ours until STORE DIRECTORY SECONDS
 
 The first two print the seconds that the save or restore itself took, as JSON.
 
