@@ -11,6 +11,12 @@ from typing import Any
 
 import pytest
 
+from bench import held
+from bench.contenders import Leanest, Ours
+from bench.plan import Bench
+from bench.site import Site
+from bench.workloads import Sizes
+
 STEPS = Path(__file__).parents[2] / "scripts" / "steps"
 
 
@@ -62,6 +68,29 @@ def test_a_store_that_is_not_well_is_survived() -> None:
 
     assert [] == [row for row in found if row["wrong"]]
     assert {"deadline"} < {row["row"] for row in found}
+
+
+@pytest.mark.slow
+def test_the_most_that_is_held_is_measured() -> None:
+    """A file with holes, one without, many: each way, and held against what is allowed."""
+    found = bench("--rows", "memory")["rows"]
+
+    assert ["save", "restore"] * 3 == [row["row"].partition(",")[0] for row in found]
+    assert [] == [row for row in found if row["wrong"]]
+    assert all(0 < row["figures"]["MiB"] <= row["figures"]["MiB allowed"] for row in found)
+
+
+def test_a_budget_that_is_broken_is_wrong(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held beyond the budget makes the row wrong, and so the bench fails. Otherwise the promise is one more
+    figure in a table."""
+    monkeypatch.setattr(held, "MEMORY_MIB", 0)
+    monkeypatch.setenv("PYTHONPATH", str(STEPS))
+    sizes = Sizes(entries=200, sparse_bytes=8 << 20, dense_bytes=4 << 20)
+    here = Bench(site, tmp_path, sizes, 1, Ours(), Leanest(1), [])
+
+    found = list(held.held(here, tmp_path / "memory"))
+
+    assert ["are allowed"] * 6 == [" ".join(sample.wrong)[-11:] for sample in found]
 
 
 def test_a_row_that_does_not_exist_is_named() -> None:

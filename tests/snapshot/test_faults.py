@@ -4,7 +4,10 @@ after the deadline."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -111,9 +114,21 @@ async def test_nothing_is_asked_after_the_deadline(fault: str, s3: FaultyS3, her
     assert {} == s3.objects
 
 
-async def test_a_restore_that_is_cancelled_leaves_no_thread_behind(s3: FaultyS3, here: Path, there: Path) -> None:
-    """Cancelled while nothing arrives, a restore returns at once, and nothing writes into the directory any more.
-    Otherwise the next restore shares the directory with a ghost."""
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_restore_that_is_cancelled_leaves_no_thread_behind(
+    *, closed: bool, s3: FaultyS3, here: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled while nothing arrives, a restore returns at once, and nothing writes into the directory any more,
+    though the connection was closed at the same moment. Otherwise the next restore shares the directory with a
+    ghost."""
+    shutdown = socket.socket.shutdown
+
+    def was_closed(connection: socket.socket, how: int) -> None:
+        shutdown(connection, how)
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    if closed:
+        monkeypatch.setattr(socket.socket, "shutdown", was_closed)
     await snapshots(TREE.write(here)).save(FIRST)
     s3.fault = lambda request: "stall" if f"/{keys.packs(RUN)}" in request.path else ""
     restoring = asyncio.create_task(snapshots(there).restore(FIRST))
@@ -125,3 +140,26 @@ async def test_a_restore_that_is_cancelled_leaves_no_thread_behind(s3: FaultyS3,
     async with asyncio.timeout(5):
         with pytest.raises(asyncio.CancelledError):
             await restoring
+
+
+async def test_a_thread_is_waited_for_however_often_one_is_cancelled() -> None:
+    """Whoever cancels, and cancels again, gets an answer when the thread has put its bytes down. Otherwise it writes to
+    a file that was closed meanwhile, whose number may be another's by then."""
+    begun, may_end, written = threading.Event(), threading.Event(), list[int]()
+
+    def take(chunk: memoryview) -> None:
+        begun.set()
+        may_end.wait(10)
+        written.append(len(chunk))
+
+    call = asyncio.create_task(download.Downloads(1).hand_over(memoryview(b"bytes"), lambda: take))
+    await asyncio.to_thread(begun.wait, 10)
+    for _ in range(3):
+        call.cancel()
+        await asyncio.wait([call], timeout=0.01)
+    early = call.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert (False, [5]) == (early, written)

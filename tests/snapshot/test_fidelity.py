@@ -223,6 +223,26 @@ async def test_holes_stay_holes(snapshots: Make, here: Path, there: Path) -> Non
     assert (there / "map").stat().st_blocks * 512 < 100_000
 
 
+async def test_more_holes_than_are_kept_lose_the_smallest(
+    snapshots: Make, here: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of more islands than there may be extents keeps its largest holes, and every byte. Otherwise a disk image
+    of 100 GiB with some in it comes back as 100 GiB, to a disk that has no room for it."""
+    monkeypatch.setattr(read, "MOST_SEGMENTS", 4)
+    near = [(at << 20, b"near") for at in range(1, 20)]
+    far = [(at << 30, b"far") for at in range(1, 4)]
+    tree({"image": sparse(4 << 30, *near, *far)}).write(here)
+
+    await snapshots(here).save(FIRST)
+    await snapshots(there).restore(FIRST)
+
+    kept = (there / "image").stat()
+    assert (4 << 30, True) == (kept.st_size, kept.st_blocks * 512 < 32 * MIB)
+    with (there / "image").open("rb") as file:
+        assert 4 == len(read.segments(file.fileno(), kept))
+        assert [data for _, data in near + far] == [os.pread(file.fileno(), len(data), at) for at, data in near + far]
+
+
 async def test_a_file_that_is_one_hole(snapshots: Make, here: Path, there: Path) -> None:
     """No data at all is no reason to lose the size. Otherwise a preallocated file is empty after a hand-over."""
     tree({"hole": sparse(5 * MIB), "small": sparse(5000)}).write(here)

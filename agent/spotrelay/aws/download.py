@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
@@ -75,7 +76,9 @@ class Downloads:
             await asyncio.shield(running)
         except asyncio.CancelledError:
             cancel()
-            await asyncio.wait([running])
+            while not running.done():  # cancelled once more, while we wait: the thread still has to end
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([running])
             running.exception()  # what came of it is of no interest any more
             raise
         finally:
@@ -100,8 +103,10 @@ class _Transfer:
         """From another thread: `run` ends soon, whatever it waits for."""
         with self._lock:
             self._cancelled = True
-            if self._wire is not None and self._wire.connection.sock is not None:
-                self._wire.connection.sock.shutdown(socket.SHUT_RDWR)
+            sock = self._wire.connection.sock if self._wire is not None else None
+            if sock is not None:
+                with suppress(OSError):  # the thread has seen it already, and closed
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def run(self) -> None:
         wire = self._take_wire()
@@ -137,7 +142,9 @@ class _Transfer:
             raise self._unavailable(error) from error
         expected, got, take = answer.length, 0, self._begin()
         while (count := self._read(answer, wire.room)) > 0:
-            if self._cancelled or time.monotonic() > until:
+            if self._cancelled:
+                raise StoreUnavailable(f"{self._key}: cancelled")
+            if time.monotonic() > until:
                 raise StoreUnavailable(f"{self._key}: not done after {self._attempt_s:.0f} s")
             got += count
             take(wire.room[:count])

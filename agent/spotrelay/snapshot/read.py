@@ -13,6 +13,7 @@ has written the page back, or at the latest in the next save after that.
 
 from __future__ import annotations
 
+import heapq
 import os
 import stat
 import time
@@ -28,9 +29,10 @@ from spotrelay.snapshot.scan import gone, stamp
 READS = 3
 # The kernel stamps files with its tick, 10 ms at CONFIG_HZ=100 (1 to 4 ms elsewhere): twice that.
 TICK_S = 0.02
-# More data segments than this are read as if there were no holes, whose zeros compress to nothing: an extent each
-# would make the manifest longer than the file.
-MOST_SEGMENTS = 10_000
+# Of one file. Each is an extent: 30 bytes in the manifest, and 300 in memory while the file is read. Where there are
+# more, the smallest holes are read as the zeros that they are: without any, a file may find no room on the disk that it
+# came from.
+MOST_SEGMENTS = 100_000
 
 
 class Piece(NamedTuple):
@@ -90,16 +92,31 @@ def segments(file: int, status: os.stat_result) -> list[tuple[int, int]]:
         return [(0, size)] if size else []
     found: list[tuple[int, int]] = []
     end = 0
-    while len(found) <= MOST_SEGMENTS:
+    while True:
         try:
             start = os.lseek(file, end, os.SEEK_DATA)
         except OSError:  # ENXIO: only a hole follows
-            return found
+            break
         end = min(os.lseek(file, start, os.SEEK_HOLE), size)
         if start >= size:
-            return found
+            break
         found.append((start, end - start))
-    return [(0, size)]
+        if len(found) >= 2 * MOST_SEGMENTS:
+            found = _over_small_holes(found)
+    return _over_small_holes(found)
+
+
+def _over_small_holes(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """No more of them than there may be."""
+    if len(found) <= MOST_SEGMENTS:
+        return found
+
+    def hole_after(number: int) -> int:
+        return found[number + 1][0] - sum(found[number])
+
+    stay = sorted(heapq.nlargest(MOST_SEGMENTS - 1, range(len(found) - 1), key=hole_after))
+    firsts, lasts = [0, *(number + 1 for number in stay)], [*stay, len(found) - 1]
+    return [(found[a][0], sum(found[b]) - found[a][0]) for a, b in zip(firsts, lasts, strict=True)]
 
 
 def windows(found: list[tuple[int, int]], slice_size: int) -> list[list[tuple[int, int]]]:

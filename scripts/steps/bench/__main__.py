@@ -21,6 +21,7 @@ from .contenders import Contender, Leanest, Ours
 from .ending import last_checkpoint
 from .faults import unwell
 from .footprint import footprint
+from .held import held
 from .measure import Measured
 from .moves import moved
 from .peers import peers
@@ -39,9 +40,10 @@ ROWS: dict[str, Row] = {
     "F": slowed,
     "G": last_checkpoint,
     "agent": footprint,
+    "memory": held,
     "faults": unwell,
 }
-NAMES = ("A", "B", "C", "D", "E", "F", "G", "agent")
+NAMES = ("A", "B", "C", "D", "E", "F", "G", "agent", "memory")
 # Of S3: 100 to 200 ms a small request, about 5 Gbit/s a connection.
 FAR = {"latency_s": 0.1, "rate": 5e9 / 8}
 # What a line needs at once: whole pieces, and small requests. s5cmd has 256 in any case.
@@ -144,6 +146,7 @@ def _needed(options: argparse.Namespace) -> int:
         "E": sizes.entries * (6 << 10),  # a page and an inode each
         "F": sizes.beside_bytes + (2 << 30),  # of what is saved, nothing is kept
         "G": 4 * sizes.checkpoint_bytes,
+        "memory": max(sizes.entries * (7 << 10), 3 * sizes.dense_bytes // 2),
     }
     return max(needed.get(row, both) for row in options.rows)
 

@@ -2,7 +2,7 @@
 
     python -m bench.leanest up PORT BUCKET CONNECTIONS DIRECTORY
     python -m bench.leanest down PORT BUCKET CONNECTIONS DIRECTORY
-python -m bench.leanest wire PORT BUCKET CONNECTIONS BYTES     the sending alone; prints its seconds
+    python -m bench.leanest wire PORT BUCKET CONNECTIONS BYTES     the sending alone; prints its seconds
 
 Pieces of 16 MiB of all files one after the other, connections with a thread and a buffer each: preadv into the buffer,
 BLAKE3, PUT, and the reverse, 1 MiB at a time into files that have their size already. No signature, no manifest that

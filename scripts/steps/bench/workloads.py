@@ -33,6 +33,8 @@ class Sizes:
     entries: int = 1_000_000
     beside_bytes: int = 10 << 30
     checkpoint_bytes: int = 2 << 30
+    sparse_bytes: int = 100 << 30
+    dense_bytes: int = 4 << 30
 
     def smaller(self, by: int) -> Sizes:
         return Sizes(
@@ -42,6 +44,8 @@ class Sizes:
             entries=self.entries // by,
             beside_bytes=self.beside_bytes // by,
             checkpoint_bytes=self.checkpoint_bytes // by,
+            sparse_bytes=self.sparse_bytes // by,
+            dense_bytes=self.dense_bytes // by,
         )
 
 
