@@ -526,6 +526,29 @@ async def test_hand_over_says_how_it_ended_and_what_it_leaves(tmp_path: Path) ->
     assert ME.instance_id == handover.instance
 
 
+async def test_what_an_interruption_sent_is_what_everybody_says(tmp_path: Path) -> None:
+    """A save that was under way at the notice brought the checkpoint, the last one found nothing: hand-over and status
+    say what both sent, and the next attempt plans for it. Otherwise an interruption that moved a checkpoint saved
+    "0 bytes", and its successor gives the next one no seconds (P8)."""
+    store = memory()
+    await snapshot(store, tmp_path / "laptop", SnapshotId(0, 0), code="print()")
+    mine = made(tmp_path, store=store)
+    await mine.claim()
+    await mine.restore()
+    mine.saver.hurry()
+    (tmp_path / "job" / "weights").write_bytes(os.urandom(3000))
+    await mine.saver.save()
+    await mine.save()
+    status = mine.status("handing-over")
+    await mine.hand_over(errored=False, notice="spot terminate")
+    handover, successor = await History(store, RUN).handover(1), made(tmp_path, store=store, number=2)
+    await successor.restore()
+
+    assert handover is not None
+    assert SnapshotId(1, 1) == mine.newest
+    assert [3000] * 3 == [handover.saved_bytes, status.last_save_bytes, successor.saver.forecast().dirty]
+
+
 async def test_hand_over_of_an_agent_that_was_restarted_stands(tmp_path: Path) -> None:
     """What is written stays, and is no error. Otherwise a restart at the very end never ends."""
     store = memory()

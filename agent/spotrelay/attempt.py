@@ -131,7 +131,6 @@ class Attempt:
         self.errors = 0
         self._began: float | None = None
         self._kept_s = 0.0
-        self._saved_bytes = 0
         self._newest_at: float | None = None
         self._moving = 0
         self._progress: Progress | None = None
@@ -368,7 +367,7 @@ class Attempt:
 
     def _on_saved(self, saved: Saved) -> None:
         self.newest = saved.snapshot
-        self._saved_bytes, self._moving = saved.new_bytes, len(saved.moving)
+        self._moving = len(saved.moving)
         self._newest_at = began = self._clock() - saved.seconds
         self._kept_s = self.command.worked_s(until=began)
         self._warn()
@@ -395,7 +394,8 @@ class Attempt:
             notice=notice,
             message=self.message,
             timings=self.timings,
-            saved_bytes=self._saved_bytes,
+            saved_bytes=self.saver.sent,
+            upload_bytes_s=self.saver.rate,
             restored_bytes=self._restored.bytes if self._restored else 0,
             kept_s=self._kept_s,
             warning=self._warned,
@@ -459,7 +459,7 @@ class Attempt:
             gone_at=self._on_the_wall(self.gone_at),
             snapshot=str(self.newest) if self.newest else None,
             last_save_s=last.seconds if last else None,
-            last_save_bytes=last.new_bytes if last else None,
+            last_save_bytes=self.saver.sent if last else None,
             restored_bytes=self._restored.bytes if self._restored else None,
             kept_s=self._kept_s,
             checkpoint_s=expected.checkpoint_s,
