@@ -307,11 +307,18 @@ class Attempt:
             return ev.Succeeded() if end == Exited(0) else self._fault(None)
         assert self.command.ended_at is not None
         self.timings["signal_to_exit_s"] = self.command.ended_at - self.command.signalled_at
-        return ev.Drained() if self.command.clean or not self.spec.interrupt.strict_exit else self._fault(None)
+        if not self.command.clean and self.spec.interrupt.strict_exit:
+            return self._fault(None)
+        if self.command.oom_kills:
+            self.message = self._ended()
+        return ev.Drained()
+
+    def _ended(self) -> str:
+        return f"the command ended with {self.command.end_told}"
 
     def _fault(self, error: Exception | None) -> Event:
         """The run's own error: counted, and tried again as often as the spec says."""
-        self.message = str(error) if error else f"the command ended with {self.command.end}"
+        self.message = str(error) if error else self._ended()
         self._log.error("attempt.failed", error=self.message)
         self.errors = self._predecessors.errors + 1
         return ev.Failed() if self.errors <= self.spec.limits.error_retries else ev.GaveUp()
@@ -389,6 +396,7 @@ class Attempt:
             ended=str(end) if end is not None else None,
             exit_code=self.command.exit_code,
             clean=self.command.clean,
+            oom_kills=self.command.oom_kills,
             errors=self.errors if errored else 0,
             snapshot=str(self.newest) if self.newest else None,
             notice=notice,
@@ -416,6 +424,7 @@ class Attempt:
             attempt=self.number,
             at=self._wall(),
             exit_code=self.command.exit_code,
+            oom_kills=self.command.oom_kills,
             snapshot=str(self.newest) if self.newest else None,
             message=message,
         )

@@ -114,7 +114,8 @@ class Handover:
     """How an attempt ended, and what it leaves.
 
     `reason`: interrupted, or error. `ended`: how the command ended ("exit 0", "signal 9"), None when it never ran.
-    `clean`: it ended, after our signal, with a code that the spec calls clean. `errors`: failures in a row so far.
+    `clean`: it ended, after our signal, with a code that the spec calls clean. `oom_kills`: how many processes of the
+    command the kernel killed for want of memory. `errors`: failures in a row so far.
     `kept_s`: seconds of the command's work here that `snapshot` keeps. `saved_bytes`: what was sent for `snapshot`
     since the one that stood when the notice came (without one, since the one before it), by however many saves; so not
     in the seconds of the last one, `timings["save_s"]`. `upload_bytes_s`: what the store took, as measured here.
@@ -142,6 +143,7 @@ class Handover:
     noticed_at: float | None = None
     worked_s: float | None = None
     unfinished: list[str] = field(default_factory=list)
+    oom_kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: succeeded, failed, stopped, or limit. `message` says why, to a person."""
+    """How a run ended: succeeded, failed, stopped, or limit. `message` says why, to a person. `oom_kills`: as in
+    Handover."""
 
     result: str
     attempt: int
@@ -163,6 +166,7 @@ class Outcome:
     exit_code: int | None = None
     snapshot: str | None = None
     message: str = ""
+    oom_kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
