@@ -7,7 +7,9 @@ import json
 import os
 import pwd
 import shutil
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from spotrelay import attempt as attempts
 from spotrelay import marker
 from spotrelay.attempt import Attempt
-from spotrelay.command import output
+from spotrelay.command import oom, output
 from spotrelay.core import events as ev
 from spotrelay.core import keys, records
 from spotrelay.core.ends import Exited
@@ -27,7 +29,8 @@ from spotrelay.history import History
 from spotrelay.ports import Store
 from spotrelay.snapshot import Snapshots
 from support.attempts import ME, OTHER, RUN, Doorbell, based, claimed, ended, handed_over, made
-from support.processes import said, trainer
+from support.cgroups import limited
+from support.processes import eventually, said, trainer
 from support.stores import failing, memory
 
 WITHIN_S = 20.0
@@ -473,6 +476,78 @@ async def test_command_that_ended_by_itself_but_for_a_leftover_was_not_interrupt
     await mine.close()
 
 
+@pytest.fixture
+def starving() -> Iterator[str]:
+    """Where a process goes to have 64 MiB."""
+    with limited(64 << 20) as cgroup:
+        yield str(cgroup / "cgroup.procs")
+
+
+STARVES = "print('ready', os.getpid(), flush=True); bytearray(256 << 20)"
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="limits memory, which takes root")
+async def test_command_that_the_kernel_killed_for_want_of_memory_is_said_so(tmp_path: Path, starving: str) -> None:
+    """By the kernel's own hand: the attempt's message and the outcome name the cause and what to do. Otherwise a person
+    reads "SIGKILL", suspects everybody, and the run fails the same way on the next machine."""
+    store = memory()
+    python = f'{sys.executable} -I -S -c "import os; {STARVES}"'
+    mine = made(tmp_path, store=store, command=["sh", "-c", f"echo 0 > {starving}; exec {python}"])
+    await mine.spawn()
+
+    assert ev.GaveUp() == await mine.ended()
+    await mine.record(Result.FAILED)
+    outcome = await History(store, RUN).outcome()
+    assert outcome is not None
+    assert (137, 1) == (outcome.exit_code, outcome.oom_kills)
+    assert outcome.message.startswith("the command ended with SIGKILL, out of memory: the kernel killed 1 process")
+    assert "instance.types" in outcome.message
+    await mine.close()
+
+
+@pytest.mark.parametrize(
+    ("does", "signalled", "kills"),
+    [
+        ("echo oom_kill 8 > $COUNTED; kill -9 $$", False, 1),
+        ("kill -9 $$", False, 0),
+        ("echo oom_kill 8 > $COUNTED; exit 3", False, 0),
+        ("trap 'echo oom_kill 8 > $COUNTED; kill -9 $$' TERM; echo ready $$; while :; do sleep 0.01; done", True, 1),
+        ("trap 'echo oom_kill 8 > $COUNTED' TERM; echo ready $$; while :; do sleep 0.01; done", True, 0),
+    ],
+)
+async def test_kill_is_the_kernel_s_only_if_it_counted_one_and_it_was_not_ours(
+    does: str, signalled: bool, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a checkpoint is written: then the hand-over says it. Otherwise whoever is killed by a person, or by us
+    at the end of its time, is told to buy memory."""
+    counted = tmp_path / "vmstat"
+    counted.write_text("oom_kill 7\n")
+    monkeypatch.setattr(oom, "MACHINE", counted)
+
+    def counted_one() -> None:
+        assert "oom_kill 8\n" == counted.read_text()
+
+    store = memory()
+    run = {"name": RUN, "command": ["sh", "-c", does], "directory": str(tmp_path / "job")}
+    mine = made(tmp_path, store=store, run=run | {"env": {"COUNTED": str(counted)}})
+    await mine.spawn()
+    if signalled:
+        await said(tmp_path / f"{RUN}-1.log", "ready")
+        await mine.command.signal()
+        if not kills:
+            await eventually(counted_one)
+            await mine.command.kill()
+    async with asyncio.timeout(WITHIN_S):
+        await mine.ended()
+    await mine.hand_over(errored=not signalled, notice=None)
+    handover = await History(store, RUN).handover(1)
+
+    assert handover is not None
+    assert (kills, bool(kills)) == (handover.oom_kills, "out of memory" in handover.message)
+    await mine.close()
+
+
 async def test_command_knows_its_run_and_attempt(tmp_path: Path) -> None:
     """In its environment, beside the spec's own. Otherwise a program cannot tell whether it begins or goes on."""
     show = 'echo "$SPOTRELAY_RUN $SPOTRELAY_ATTEMPT $SPOTRELAY_SNAPSHOT $SPOTRELAY_RESUMED $MORE" > said'
@@ -524,6 +599,29 @@ async def test_hand_over_says_how_it_ended_and_what_it_leaves(tmp_path: Path) ->
     assert handover is not None
     assert ("interrupted", "exit code 0", "1-0") == (handover.reason, handover.ended, handover.snapshot)
     assert ME.instance_id == handover.instance
+
+
+async def test_what_an_interruption_sent_is_what_everybody_says(tmp_path: Path) -> None:
+    """A save that was under way at the notice brought the checkpoint, the last one found nothing: hand-over and status
+    say what both sent, and the next attempt plans for it. Otherwise an interruption that moved a checkpoint saved
+    "0 bytes", and its successor gives the next one no seconds (P8)."""
+    store = memory()
+    await snapshot(store, tmp_path / "laptop", SnapshotId(0, 0), code="print()")
+    mine = made(tmp_path, store=store)
+    await mine.claim()
+    await mine.restore()
+    mine.saver.hurry()
+    (tmp_path / "job" / "weights").write_bytes(os.urandom(3000))
+    await mine.saver.save()
+    await mine.save()
+    status = mine.status("handing-over")
+    await mine.hand_over(errored=False, notice="spot terminate")
+    handover, successor = await History(store, RUN).handover(1), made(tmp_path, store=store, number=2)
+    await successor.restore()
+
+    assert handover is not None
+    assert SnapshotId(1, 1) == mine.newest
+    assert [3000] * 3 == [handover.saved_bytes, status.last_save_bytes, successor.saver.forecast().dirty]
 
 
 async def test_hand_over_of_an_agent_that_was_restarted_stands(tmp_path: Path) -> None:

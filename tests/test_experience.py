@@ -21,6 +21,7 @@ async def lived(
     save_s: float | None = None,
     saved: int = 0,
     restored: int = 1,
+    rate: float | None = None,
     instance_type: str = "m5.large",
 ) -> None:
     """An attempt that ended so."""
@@ -37,6 +38,7 @@ async def lived(
         None,
         timings={name: seconds for name, seconds in timings.items() if seconds is not None},
         saved_bytes=saved,
+        upload_bytes_s=rate,
         restored_bytes=restored,
     )
     await store.create(keys.claim(RUN, number), records.encode(claim))
@@ -52,10 +54,11 @@ async def test_first_attempt_has_none() -> None:
 
 
 async def test_longest_checkpoint_and_largest_save_count() -> None:
-    """A plan that is too generous costs seconds, one that is too tight the checkpoint."""
+    """A plan that is too generous costs seconds, one that is too tight the checkpoint. The wire's rate is as it was
+    measured, whatever the last save took: others may have sent most of it."""
     store = memory()
-    await lived(store, 1, checkpoint_s=30, save_s=10, saved=900 * MB)
-    await lived(store, 2, checkpoint_s=12, save_s=5, saved=500 * MB)
+    await lived(store, 1, checkpoint_s=30, save_s=10, saved=900 * MB, rate=90e6)
+    await lived(store, 2, checkpoint_s=12, save_s=0.1, saved=500 * MB, rate=100e6)
 
     assert Experience(30, 900 * MB, 100e6) == await learned(store, 3)
 
@@ -63,7 +66,7 @@ async def test_longest_checkpoint_and_largest_save_count() -> None:
 async def test_wire_of_another_type_of_machine_tells_nothing() -> None:
     """Its checkpoint does. Otherwise a small machine plans with a large one's network."""
     store = memory()
-    await lived(store, 1, checkpoint_s=30, save_s=1, saved=900 * MB, instance_type="m5.24xlarge")
+    await lived(store, 1, checkpoint_s=30, save_s=1, saved=900 * MB, rate=9e9, instance_type="m5.24xlarge")
 
     assert Experience(30, 900 * MB, None) == await learned(store, 2)
 

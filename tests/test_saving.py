@@ -196,9 +196,54 @@ async def test_last_save_sends_only_what_the_last_checkpoint_changed(directory: 
     await saves.stop()
     saved = await saves.save()
 
-    assert saved.new_bytes <= 1.02 * (3 * MIB + 7)
+    assert saved.new_bytes - saved.earlier_bytes <= 1.02 * (3 * MIB + 7)
+    assert 8 * MIB <= saved.new_bytes == saves.sent == saves.forecast().dirty, "and it is all that the notice cost"
     assert {"new", "small-7"} <= {path.name for path in directory.iterdir()}
     assert told[-1] is saved
+
+
+async def test_notice_that_a_snapshot_follows_cost_what_was_sent_for_it_too(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command writes its checkpoint, which is committed while it takes its time to end: the last save finds
+    nothing. Otherwise the interruption is said to have saved 0 bytes, and the next attempt plans for none (P8)."""
+    monkeypatch.setattr(saving, "FULL_AFTER_S", 0.0)
+    told = list[Saved]()
+    saves = saver(memory(), directory, told.append)
+    (directory / "weights").write_bytes(os.urandom(MIB))
+    await saves.save()
+    before = saves.sent
+    saves.start(3600)
+    (directory / "weights").write_bytes(os.urandom(3 * MIB))
+    saves.hurry()
+    await eventually(lambda: len(told) == 2, "a save beside the command")
+    await saves.stop()
+    (directory / "last words").write_bytes(os.urandom(7))
+
+    await saves.save()
+
+    assert (MIB, [MIB, 3 * MIB, 7], 3 * MIB + 7) == (before, [saved.new_bytes for saved in told], saves.sent)
+
+
+async def test_first_save_that_was_cut_off_says_nothing_of_checkpoints(directory: Path) -> None:
+    """What was there before the command is no checkpoint, in however many saves it is sent. Otherwise a data set is
+    what a notice has to leave seconds for."""
+    store = Recording(memory())
+    saves = saver(store, directory)
+    (directory / "data").write_bytes(os.urandom(2 * MIB))
+
+    async def no_commit(method: str, _key: str) -> None:
+        if method == "create":
+            raise StoreUnavailable("away")
+
+    store.before = no_commit
+    with pytest.raises(StoreUnavailable):
+        await saves.save()
+    store.before = None
+    (directory / "more").write_bytes(os.urandom(MIB))
+    await saves.save()
+
+    assert (None, 3 * MIB + 1) == (saves.forecast().dirty, saves.sent)
 
 
 async def test_notice_hastens_a_save_that_is_under_way(directory: Path) -> None:

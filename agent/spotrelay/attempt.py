@@ -131,7 +131,6 @@ class Attempt:
         self.errors = 0
         self._began: float | None = None
         self._kept_s = 0.0
-        self._saved_bytes = 0
         self._newest_at: float | None = None
         self._moving = 0
         self._progress: Progress | None = None
@@ -308,11 +307,18 @@ class Attempt:
             return ev.Succeeded() if end == Exited(0) else self._fault(None)
         assert self.command.ended_at is not None
         self.timings["signal_to_exit_s"] = self.command.ended_at - self.command.signalled_at
-        return ev.Drained() if self.command.clean or not self.spec.interrupt.strict_exit else self._fault(None)
+        if not self.command.clean and self.spec.interrupt.strict_exit:
+            return self._fault(None)
+        if self.command.oom_kills:
+            self.message = self._ended()
+        return ev.Drained()
+
+    def _ended(self) -> str:
+        return f"the command ended with {self.command.end_told}"
 
     def _fault(self, error: Exception | None) -> Event:
         """The run's own error: counted, and tried again as often as the spec says."""
-        self.message = str(error) if error else f"the command ended with {self.command.end}"
+        self.message = str(error) if error else self._ended()
         self._log.error("attempt.failed", error=self.message)
         self.errors = self._predecessors.errors + 1
         return ev.Failed() if self.errors <= self.spec.limits.error_retries else ev.GaveUp()
@@ -368,7 +374,7 @@ class Attempt:
 
     def _on_saved(self, saved: Saved) -> None:
         self.newest = saved.snapshot
-        self._saved_bytes, self._moving = saved.new_bytes, len(saved.moving)
+        self._moving = len(saved.moving)
         self._newest_at = began = self._clock() - saved.seconds
         self._kept_s = self.command.worked_s(until=began)
         self._warn()
@@ -390,12 +396,14 @@ class Attempt:
             ended=str(end) if end is not None else None,
             exit_code=self.command.exit_code,
             clean=self.command.clean,
+            oom_kills=self.command.oom_kills,
             errors=self.errors if errored else 0,
             snapshot=str(self.newest) if self.newest else None,
             notice=notice,
             message=self.message,
             timings=self.timings,
-            saved_bytes=self._saved_bytes,
+            saved_bytes=self.saver.sent,
+            upload_bytes_s=self.saver.rate,
             restored_bytes=self._restored.bytes if self._restored else 0,
             kept_s=self._kept_s,
             warning=self._warned,
@@ -416,6 +424,7 @@ class Attempt:
             attempt=self.number,
             at=self._wall(),
             exit_code=self.command.exit_code,
+            oom_kills=self.command.oom_kills,
             snapshot=str(self.newest) if self.newest else None,
             message=message,
         )
@@ -459,7 +468,7 @@ class Attempt:
             gone_at=self._on_the_wall(self.gone_at),
             snapshot=str(self.newest) if self.newest else None,
             last_save_s=last.seconds if last else None,
-            last_save_bytes=last.new_bytes if last else None,
+            last_save_bytes=self.saver.sent if last else None,
             restored_bytes=self._restored.bytes if self._restored else None,
             kept_s=self._kept_s,
             checkpoint_s=expected.checkpoint_s,

@@ -1,7 +1,8 @@
 """What earlier attempts of this run took to end, and to save: from their hand-overs, for the next plan.
 
-The longest checkpoint of the last few counts, and the largest last save: a plan that is too generous costs seconds, one
-that is too tight costs the checkpoint. What the wire carried counts only where the machine was of the same type.
+The longest checkpoint of the last few counts, and the most that an interruption had to send: a plan that is too
+generous costs seconds, one that is too tight costs the checkpoint. What the wire carried counts only where the machine
+was of the same type.
 """
 
 from __future__ import annotations
@@ -9,9 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from spotrelay.core import records
 from spotrelay.history import History
-from spotrelay.line import LEAST_BYTES
 
 # Two small reads each, once in an attempt's life. What was ten machines ago is another program by now.
 ATTEMPTS = 5
@@ -32,7 +31,7 @@ async def experience(history: History, attempt: int, instance_type: str) -> Expe
     claims = await asyncio.gather(*map(history.claim, before))
     handovers = await asyncio.gather(*map(history.handover, before))
     told = [(claim, handover) for claim, handover in zip(claims, handovers, strict=True) if claim and handover]
-    rates = [_rate(handover) for claim, handover in told if claim.instance_type == instance_type]
+    rates = [handover.upload_bytes_s for claim, handover in told if claim.instance_type == instance_type]
     return Experience(
         checkpoint_s=max(
             (h.timings["signal_to_exit_s"] for _, h in told if "signal_to_exit_s" in h.timings), default=None
@@ -41,9 +40,3 @@ async def experience(history: History, attempt: int, instance_type: str) -> Expe
         dirty=max((h.saved_bytes for _, h in told if "save_s" in h.timings and h.restored_bytes), default=None),
         rate=max(filter(None, rates), default=None),
     )
-
-
-def _rate(handover: records.Handover) -> float:
-    """0 where too little was sent to tell."""
-    seconds = handover.timings.get("save_s", 0.0)
-    return handover.saved_bytes / seconds if seconds > 0 and handover.saved_bytes >= LEAST_BYTES else 0.0

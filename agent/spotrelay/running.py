@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from spotrelay.command import child as children
+from spotrelay.command.oom import OomKills
 from spotrelay.command.output import OutputShipper
 from spotrelay.core import frameworks
 from spotrelay.core.ends import End, Exited
@@ -45,10 +46,13 @@ class Running:
         self.spawned_at: float | None = None
         self.signalled_at: float | None = None
         self.ended_at: float | None = None
+        self.oom_kills = 0
         self.output = output
         self._spec, self._path, self._announcement, self._cgroup = spec, path, announcement, cgroup
         self._wall, self._clock = wall, clock
         self._framework = frameworks.recognise(spec.run.command)
+        self._oom: OomKills | None = None
+        self._killed = False  # by us, before its program had ended
         self._shipping: asyncio.Task[None] | None = None
         self._log = structlog.get_logger()
 
@@ -56,6 +60,7 @@ class Running:
         """`environment`: over what its framework wants to be told. Raises CommandError."""
         run = self._spec.run
         self._announcement.unlink(missing_ok=True)
+        self._oom = OomKills(self._cgroup)
         try:
             self.child = await children.spawn(
                 run.command,
@@ -80,11 +85,16 @@ class Running:
     async def ended(self) -> End:
         """When every process of it is gone."""
         assert self.child is not None
+        assert self._oom is not None
         program = await self.child.program()
+        ours = self._killed
         if left := self.child.processes():
             self._log.warning("command.left_behind", program=str(program), processes=left)
         self.end = await self.child.wait()
         self.ended_at = self._clock()
+        self.oom_kills = self._oom.among(self.end, ours=ours)
+        if self.oom_kills:
+            self._log.error("command.out_of_memory", kills=self.oom_kills)
         self._log.info("command.ended", end=str(self.end), after_signal=self.signalled_at is not None)
         return self.end
 
@@ -95,6 +105,13 @@ class Running:
         if codes is None:
             codes = self._framework.clean_exit_codes if self._framework else (0,)
         return self.signalled_at is not None and isinstance(self.end, Exited) and self.end.code in codes
+
+    @property
+    def end_told(self) -> str:
+        """How it ended, in words: also why, where that was for want of memory, and then what to do."""
+        if self.oom_kills and self._oom is not None:
+            return f"{self.end}, {self._oom.told(self.oom_kills)}"
+        return str(self.end)
 
     @property
     def exit_code(self) -> int | None:
@@ -143,6 +160,7 @@ class Running:
         if self.child is None:
             return
         self._log.warning("command.killed", processes=self.child.processes())
+        self._killed = True
         try:
             await self.child.kill()
         except TimeoutError as error:

@@ -9,6 +9,11 @@
 4. At the end: a save that is under way is abandoned, and the last one begins. What was read and sent counts: only what
    the last checkpoint changed is left.
 
+So the last save sends little, where others did its work. What an interruption had to send is therefore what was sent
+for all snapshots since the one that stood when the notice came (`sent`); and a snapshot's own bytes are all that were
+sent since the one before it, by whichever save (Saved.new_bytes). The forecast goes by these: what a checkpoint weighs
+does not depend on how many saves it took.
+
 Beside the command, a snapshot has to be the directory at one moment (snapshot/still.py). One that does not come to rest
 is not committed, and tried again after a sixteenth of the interval: a checkpoint that was being written is finished by
 then, and the snapshot before it stands (P4). At the third time in a row it is committed nevertheless, and says which
@@ -61,7 +66,8 @@ TRIFLE = 1 << 20
 
 
 class Saver:
-    """`line`: what the snapshots go through, or nothing is known of its rate. `keeper`: nothing is deleted without."""
+    """`line`: what the snapshots go through, or nothing is known of its rate. `keeper`: nothing is deleted without.
+    `sent`: bytes for the newest snapshot; after a notice, for all since the one that stood when it came."""
 
     def __init__(
         self,
@@ -73,6 +79,7 @@ class Saver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.last: Saved | None = None
+        self.sent = 0
         self.keeper: Housekeeping | None = None
         self.learned = Experience()
         self._snapshots, self._attempt, self._told, self._line, self._clock = snapshots, attempt, told, line, clock
@@ -81,9 +88,10 @@ class Saver:
         self._pace: Budget | None = None
         self._moved = asyncio.Event()  # `due` was
         self._under_way: asyncio.Task[None] | None = None
-        self._sent: deque[int] = deque(maxlen=SEEN)
+        self._weighed: deque[int] = deque(maxlen=SEEN)
+        self._all_new: bool | None = None  # nothing of the directory was in the store when the first save began
+        self._stood: Saved | None = None  # when the notice came
         self._restless = 0  # tries in a row
-        self._uncounted = 0  # bytes that they sent
         self._look_s = 0.0
         self._tidy_at = clock() + housekeeping.EVERY_S
         self._log = structlog.get_logger()
@@ -106,6 +114,8 @@ class Saver:
 
     def hurry(self) -> None:
         """The machine will go."""
+        if self._gait is not FULL:
+            self._stood = self.last
         self._hasten(FULL, min(self.due, self._clock() + FULL_AFTER_S))
 
     def _hasten(self, gait: Gait, due: float) -> None:
@@ -132,16 +142,17 @@ class Saver:
     ) -> Saved:
         """One save, committed. `still` and `anyway` are Snapshots.save's. Raises SnapshotError's and StoreError's
         families; cancelled, it commits nothing."""
+        if self._all_new is None:
+            self._all_new = not self._snapshots.known_packs()
         while True:
             snapshot = SnapshotId(self._attempt, self._number)
-            first = not self._snapshots.known_packs()
             try:
                 saved = await self._snapshots.save(snapshot, progress=progress, pace=pace, still=still, anyway=anyway)
             except AlreadyExists:  # by this attempt, before its agent was restarted, or by a save whose answer was lost
                 self._number += 1
                 continue
             self._number += 1
-            self._learn(saved, pace.waited_s if pace else 0.0, first=first)
+            self._learn(saved, pace.waited_s if pace else 0.0)
             self._told(saved)
             moving = [str(path) for path in saved.moving[:NAMED]]
             self._log.info(
@@ -151,26 +162,30 @@ class Saver:
 
     # --- what a last save would take
 
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second that the line was seen to carry here."""
+        return self._line.rate if self._line is not None else None
+
     def forecast(self) -> Forecast:
         """As far as it was measured: here, or by earlier attempts."""
-        seen = max(self._sent, default=None)
-        rate = self._line.rate if self._line is not None else None
+        seen = max(self._weighed, default=None)
         return Forecast(
             checkpoint_s=self.learned.checkpoint_s,
             dirty=self.learned.dirty if seen is None else max(seen, self.learned.dirty or 0),
-            rate=max(filter(None, (rate, self.learned.rate)), default=None),
+            rate=max(filter(None, (self.rate, self.learned.rate)), default=None),
             look_s=self._look_s,
         )
 
-    def _learn(self, saved: Saved, waited_s: float, *, first: bool) -> None:
+    def _learn(self, saved: Saved, waited_s: float) -> None:
         # The very first save of a run sends what was there before it; later ones send what checkpoints change.
-        sent = saved.new_bytes + self._uncounted
-        if not first and (sent >= TRIFLE or max(self._sent, default=0) < TRIFLE):
-            self._sent.append(sent)
-        self._uncounted = 0
+        if not self._all_new and (saved.new_bytes >= TRIFLE or max(self._weighed, default=0) < TRIFLE):
+            self._weighed.append(saved.new_bytes)
+        self._all_new = False
+        after_notice = self._gait is FULL and self.last is not self._stood
+        self.sent = saved.new_bytes + (self.sent if after_notice else 0)
         self.last = saved
-        rate = self._line.rate if self._line is not None else None
-        sending = saved.new_bytes / rate if rate else 0.0
+        sending = (saved.new_bytes - saved.earlier_bytes) / self.rate if self.rate else 0.0
         self._look_s = max(0.0, saved.seconds - waited_s - sending) / saved.looks
 
     # --- beside the command
@@ -208,7 +223,6 @@ class Saver:
             saved = await self.save(pace=self._pace, still=min(STILL_S, self._every_s * AGAIN_AFTER), anyway=anyway)
         except Restless as error:
             self._restless += 1
-            self._uncounted += error.sent
             self._log.info("snapshot.restless", tries=self._restless, error=str(error))
         except Exception as error:  # a fault of ours, too: the next save may be spared by it, the last one tells
             foreseen = isinstance(error, SpotrelayError | OSError)

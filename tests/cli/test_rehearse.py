@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from spotrelay.cli import report as reports
+from support.cgroups import limited
 from support.machines import needs_isolation
 from support.processes import eventually
 from support.rehearsals import MISBEHAVING, REFUSING, ROOT, Said, ended, mentioning, spotrelay, start
@@ -167,6 +168,21 @@ async def test_a_command_that_fails_shows_its_last_words(project: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="limits memory, which takes root")
+async def test_a_command_that_is_killed_for_want_of_memory(project: Path) -> None:
+    """The cause, and what to do about it. Otherwise a person is told to run it by itself first, where it has more."""
+    starve = "import os, sys; open(sys.argv[1], 'w').write('0'); bytearray(256 << 20)"
+    with limited(64 << 20) as cgroup:
+        said = await rehearse(project, "--json", *python("-c", starve, str(cgroup / "cgroup.procs")))
+    (attempt,) = said.document["attempts"]
+
+    assert ("failed", 1) == (said.document["verdict"], attempt["oom_kills"]), said
+    assert "out of memory" in said.document["explanation"]
+    assert "want of memory" in attempt["meaning"]
+    assert "more memory" in said.document["advice"][0]
+
+
 async def test_a_checkpoint_that_takes_too_long(project: Path) -> None:
     """It resumes, but not in the time that there is. Otherwise it does so in a rehearsal only."""
     said = await rehearse(

@@ -227,6 +227,7 @@ def test_a_failure_says_when(report: Report, said: str) -> None:
         (judged(noticed(reacted=False, term_to_exit_s=4.6), last(), of=plan(notice_s=12)), "it had 4.6 s"),
         (judged(noticed(), last(continued=True), outside_writes=[elsewhere()]), "/tmp/checkpoint"),
         (judged(noticed(clean=False), result="failed", of=plan(strict_exit=True)), "--strict-exit"),
+        (judged(noticed(), last(exit_code=1, oom_kills=1), result="failed"), "more memory"),
     ],
 )
 def test_advice_names_what_was_seen(report: Report, said: str) -> None:

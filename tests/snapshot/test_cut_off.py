@@ -129,8 +129,36 @@ async def test_what_was_settled_is_not_read_again(
     saved = await one.save(FIRST, pace=pace)
     await snapshots(there).restore(FIRST)
 
-    assert (3 * MIB, 3 * MIB) == (pace.bytes, saved.new_bytes)
+    assert (3 * MIB, 3 * MIB) == (pace.bytes, saved.new_bytes - saved.earlier_bytes)
     assert [] == differences(here, there)
+
+
+async def test_what_was_sent_before_the_cut_counts_for_the_snapshot_that_is_committed(
+    store: Store, snapshots: Make, here: Path
+) -> None:
+    """However many saves it took, and by whichever they were ended: each byte once, for the next snapshot, and none for
+    the one after it. Otherwise a checkpoint whose packs had left before the notice is said to weigh nothing (P8)."""
+    recording, told = Recording(store), list[int]()
+    tree({}).write(here)
+    one = snapshots(here, store=recording)
+    await one.save(FIRST)
+    (here / "a").write_bytes(os.urandom(2 * MIB))
+
+    async def no_commit(method: str, _key: str) -> None:
+        if method == "create":
+            raise StoreUnavailable("away")
+
+    recording.before = no_commit
+    with pytest.raises(StoreUnavailable):
+        await one.save(SECOND)
+    (here / "b").write_bytes(os.urandom(3 * MIB))
+    recording.before = None
+    saved = await one.save(SECOND, progress=lambda progress: told.append(progress.bytes))
+    nothing = await one.save(SnapshotId(1, 2))
+
+    assert (2, 5 * MIB, 2 * MIB) == (saved.packs, saved.new_bytes, saved.earlier_bytes)
+    assert (2 * MIB, 5 * MIB) == (told[0], told[-1]), "also while it is under way"
+    assert (0, 0, 0) == (nothing.packs, nothing.new_bytes, nothing.earlier_bytes)
 
 
 async def test_slices_of_a_large_file_are_not_read_again(
@@ -147,7 +175,7 @@ async def test_slices_of_a_large_file_are_not_read_again(
     saved = await one.save(FIRST, pace=pace)
     await snapshots(there).restore(FIRST)
 
-    assert (1, saved.new_bytes) == (saved.packs, pace.bytes)
+    assert (3, saved.new_bytes - saved.earlier_bytes) == (saved.packs, pace.bytes)
     assert pace.bytes <= 16 * MIB
     assert [] == differences(here, there)
 
@@ -243,7 +271,7 @@ async def test_a_pack_that_is_gone_since_is_sent_again(store: Store, snapshots: 
     saved = await one.save(FIRST)
     await snapshots(there).restore(FIRST)
 
-    assert 2 == saved.packs
+    assert 2 * MIB == saved.new_bytes - saved.earlier_bytes
     assert [] == differences(here, there)
 
 

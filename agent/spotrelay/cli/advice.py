@@ -59,6 +59,8 @@ def _failed(report: Report, plan: Plan) -> list[str]:
         return ["Give it less to do, or more time: --limit 2h."]
     if plan.strict_exit and any(a.ended_by == "notice" and a.clean is False for a in report.attempts):
         return ["Exit with 0 after SIGTERM, or leave out --strict-exit."]
+    if any(a.oom_kills for a in report.attempts):
+        return [remedies.MORE_MEMORY]
     if len(report.attempts) > 1:
         words = remedies.of_its_words(report)
         return words or ["Look at what it does with the files that an interrupted attempt leaves."]

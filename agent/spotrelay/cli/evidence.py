@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from spotrelay.cli import counters, exits, traces, transcript
 from spotrelay.cli.report import AttemptReport, Interruptions, OutcomeReport, OutsideWriteReport, Report
 from spotrelay.cli.scene import Scene, Seen
 from spotrelay.core import keys
+from spotrelay.core.ends import Exited, Killed
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import File, Manifest
+from spotrelay.core.records import Handover
 from spotrelay.snapshot import Snapshots
 
 
@@ -78,6 +81,7 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
     noticed = seen.interrupted is not None and seen.interrupted.notice
     interrupted_by = "notice" if noticed else "sudden death"
     exit_code = handover.exit_code if handover else final.exit_code if final else None
+    oom_kills = handover.oom_kills if handover else final.oom_kills if final else 0
     end = handover.ended if handover else f"exit code {exit_code}" if exit_code is not None else None
     timings = handover.timings if handover else {}
     # The same fields, under the same names, from whoever knows them last: a sudden death leaves no hand-over.
@@ -93,9 +97,10 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
         ended_by="itself" if final or seen.interrupted is None else interrupted_by,
         end=end,
         exit_code=exit_code,
-        meaning=exits.meaning(end, told="signal_to_exit_s" in timings, command=scene.plan.command) if end else "",
+        meaning=_meaning(end, oom_kills, told="signal_to_exit_s" in timings, command=scene.plan.command),
         clean=handover.clean if handover else None,
-        reacted=handover.ended != "SIGKILL" if handover and noticed and "signal_to_exit_s" in timings else None,
+        oom_kills=oom_kills,
+        reacted=_reacted(handover) if noticed else None,
         term_to_exit_s=timings.get("signal_to_exit_s"),
         notice_to_term_s=timings.get("notice_to_signal_s"),
         save_s=timings.get("save_s"),
@@ -105,6 +110,21 @@ def _attempt(seen: Seen, scene: Scene) -> AttemptReport:
         unfinished=known.unfinished if known else [],
         seconds=(seen.computer.ended_at or scene.began + scene.seconds) - seen.computer.booted_at,
     )
+
+
+def _meaning(end: str | None, oom_kills: int, *, told: bool, command: Sequence[str]) -> str:
+    if end and oom_kills and end != str(Exited(0)):
+        return "the kernel killed a process of it, or all, for want of memory"
+    return exits.meaning(end, told=told, command=command) if end else ""
+
+
+def _reacted(handover: Handover | None) -> bool | None:
+    """To our signal. Whom the kernel killed had no say."""
+    if handover is None or "signal_to_exit_s" not in handover.timings:
+        return None
+    if handover.ended == str(Killed(signal.SIGKILL)):
+        return None if handover.oom_kills else False
+    return True
 
 
 def _count(attempts: Sequence[AttemptReport], texts: Sequence[str], scene: Scene) -> None:

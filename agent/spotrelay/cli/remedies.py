@@ -10,6 +10,10 @@ from spotrelay.cli import traces
 from spotrelay.cli.report import Report
 from spotrelay.cli.traces import LIGHTNING, TORCH, TORCHRUN, TRANSFORMERS
 
+MORE_MEMORY = (
+    "It needs more memory than there was: choose instance types that have it ([instance] types in run.toml), or let it "
+    "use less: a smaller batch, fewer workers."
+)
 GUIDE = 'scripts/examples/README.md, "My script is not resumable yet"'
 
 _SAVES_NOTHING = {

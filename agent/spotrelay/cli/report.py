@@ -16,6 +16,7 @@ VERSION = 1
 class AttemptReport:
     """`ended_by`: notice, sudden death, or itself. `end`: "exit code 0", "SIGKILL"; `meaning`: in words. `clean`: it
     ended after our signal with a code that counts as clean. `reacted`: it ended by itself after the signal.
+    `oom_kills`: how many processes of it the kernel killed for want of memory.
     `unfinished`: checkpoints that its predecessor had been writing, and what became of them. `signs`: what its output
     complains of (traces.py).
     `changed`: it left its directory other than it had found it. `continued`: it went on from what its predecessor had
@@ -36,6 +37,7 @@ class AttemptReport:
     notice_to_term_s: float | None = None
     save_s: float | None = None
     saved_bytes: int | None = None
+    oom_kills: int = 0
     restored_bytes: int | None = None
     snapshot: str | None = None
     unfinished: list[str] = field(default_factory=list)

@@ -78,6 +78,7 @@ class Base:
 class Status:
     """The heartbeat. `gone_at`: when the instance will be taken, once that is known. `kept_s`: how long the command had
     worked here when the newest snapshot was begun: what the run has from this attempt whatever happens now.
+    `last_save_s`: what the newest snapshot took; `last_save_bytes`: what was sent for it, as Handover.saved_bytes.
 
     What a notice would ask for, each None as long as nobody knows: `checkpoint_s`, from signal to end; `dirty_bytes`
     that a last save would send; `upload_bytes_s` that the store takes; `needed_s`, all of it together. `warning`: that
@@ -113,10 +114,14 @@ class Handover:
     """How an attempt ended, and what it leaves.
 
     `reason`: interrupted, or error. `ended`: how the command ended ("exit 0", "signal 9"), None when it never ran.
-    `clean`: it ended, after our signal, with a code that the spec calls clean. `errors`: failures in a row so far.
-    `kept_s`: seconds of the command's work here that `snapshot` keeps. `message`: what went wrong; that the last save
-    did not arrive, and which snapshot stands. `warning`, `unfinished`: as in Status. `noticed_at`: when the notice
-    came. `worked_s`: how long the command worked here in all; what of it `kept_s` does not keep is lost.
+    `clean`: it ended, after our signal, with a code that the spec calls clean. `oom_kills`: how many processes of the
+    command the kernel killed for want of memory. `errors`: failures in a row so far.
+    `kept_s`: seconds of the command's work here that `snapshot` keeps. `saved_bytes`: what was sent for `snapshot`
+    since the one that stood when the notice came (without one, since the one before it), by however many saves; so not
+    in the seconds of the last one, `timings["save_s"]`. `upload_bytes_s`: what the store took, as measured here.
+    `message`: what went wrong; that the last save did not arrive, and which snapshot stands. `warning`, `unfinished`:
+    as in Status. `noticed_at`: when the notice came. `worked_s`: how long the command worked here in all; what of it
+    `kept_s` does not keep is lost.
     """
 
     instance: str
@@ -131,12 +136,14 @@ class Handover:
     message: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     saved_bytes: int = 0
+    upload_bytes_s: float | None = None
     restored_bytes: int = 0
     kept_s: float = 0.0
     warning: str = ""
     noticed_at: float | None = None
     worked_s: float | None = None
     unfinished: list[str] = field(default_factory=list)
+    oom_kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +157,8 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: succeeded, failed, stopped, or limit. `message` says why, to a person."""
+    """How a run ended: succeeded, failed, stopped, or limit. `message` says why, to a person. `oom_kills`: as in
+    Handover."""
 
     result: str
     attempt: int
@@ -158,6 +166,7 @@ class Outcome:
     exit_code: int | None = None
     snapshot: str | None = None
     message: str = ""
+    oom_kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ MOST_HELD = 1_000
 
 @dataclass(slots=True)
 class Tally:
-    """What was sent so far; `new_bytes` as stored."""
+    """What was sent since the last commit, by however many saves; `new_bytes` as stored."""
 
     packs: int = 0
     new_bytes: int = 0

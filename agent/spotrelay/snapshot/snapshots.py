@@ -48,7 +48,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """`files` and `bytes`: what the directory holds. `packs` and `new_bytes`: what had to be sent for it.
+    """`files` and `bytes`: what the directory holds. `packs` and `new_bytes`: what had to be sent for it since the
+    snapshot before it; `earlier_bytes` of these by saves that were cut off, or not committed, and not by this one.
     `kept` and `torn`: files that changed under every read, see core.manifest.File. `moving`: what moved at every look
     (still.py); then this is not the directory at one moment. `looks`: how often it was looked through."""
 
@@ -58,6 +59,7 @@ class Saved:
     packs: int
     new_bytes: int
     seconds: float
+    earlier_bytes: int = 0
     kept: tuple[Path, ...] = ()
     torn: tuple[Path, ...] = ()
     moving: tuple[Path, ...] = ()
@@ -96,6 +98,7 @@ class Snapshots:
         self._turns = Turns(max(1, (memory_mib << 20) // (2 * pack.SLICE)))
         self._index = Index()
         self._held: dict[bytes, Prefix] = {}
+        self._tally = Tally()  # since the last commit
         Exclusions(self._patterns)
 
     async def list(self) -> list[SnapshotId]:
@@ -130,44 +133,46 @@ class Snapshots:
         and other StoreErrors as they are. Whatever is raised, cancellation included: unless the store took the commit
         and its answer was lost, there is no such snapshot; and no thread is left that reads the directory.
         """
-        tally = Tally()
         try:
             # Outermost, because its TimeoutError is an OSError too. loop.time() is time.monotonic().
             async with asyncio.timeout_at(deadline):
                 with self._errors_as(SaveFailed):
-                    return await self._save(snapshot, deadline, pace, tally, progress, still=still, anyway=anyway)
+                    return await self._save(snapshot, deadline, pace, progress, still=still, anyway=anyway)
         except TimeoutError as error:
-            raise _too_late(snapshot, tally) from error
+            raise _too_late(snapshot, self._tally) from error
 
     async def _save(
         self,
         snapshot: SnapshotId,
         deadline: float | None,
         pace: Pace | None,
-        tally: Tally,
         progress: Callable[[Progress], None] | None,
         *,
         still: float | None,
         anyway: bool,
     ) -> Saved:
+        tally, earlier = self._tally, self._tally.new_bytes
+
         def tell() -> None:
             if progress is not None:
                 progress(Progress(tally.new_bytes, 0))
 
         began = time.monotonic()
+        tell()
         with self._root() as root:
-            look = partial(self._look, root, pace, tally, tell)
+            look = partial(self._look, root, pace, tell)
             if still is not None:
                 saving, looks, moving = await self._looked_until_still(look, pace, still)
             else:
                 saving, looks, moving = await look(again=False), 1, ()
             if moving and not anyway:
-                raise Restless(moving, tally.new_bytes)
+                raise Restless(moving)
             async with Threads(1, first=pace.lower if pace is not None else None) as threads:
                 data = await threads.run(saving.encode, Header(self._run, snapshot), moving)
             if deadline is not None and time.monotonic() >= deadline:
                 raise _too_late(snapshot, tally)
             await self._store.create(keys.snapshot(self._run, snapshot), data)
+        self._tally = Tally()
         kept, torn, skipped = saving.remarks()
         return Saved(
             snapshot,
@@ -176,6 +181,7 @@ class Snapshots:
             packs=tally.packs,
             new_bytes=tally.new_bytes,
             seconds=time.monotonic() - began,
+            earlier_bytes=earlier,
             kept=tuple(kept),
             torn=tuple(torn),
             moving=moving,
@@ -183,9 +189,7 @@ class Snapshots:
             skipped=tuple(skipped),
         )
 
-    async def _look(
-        self, root: int, pace: Pace | None, tally: Tally, tell: Callable[[], None], *, again: bool
-    ) -> Saving:
+    async def _look(self, root: int, pace: Pace | None, tell: Callable[[], None], *, again: bool) -> Saving:
         """Read and send what is new. What was is known from then on, whatever becomes of the snapshot."""
         index, turns = self._index, self._turns
         with closing((survey := Survey(root, self._exclusions(), index)).directories()) as walk:
@@ -193,7 +197,7 @@ class Snapshots:
                 async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
                     await threads.run(index.take_up)
                     contents = Contents(
-                        self._store, self._run, root, index, turns, threads, pace=pace, tally=tally, tell=tell,
+                        self._store, self._run, root, index, turns, threads, pace=pace, tally=self._tally, tell=tell,
                         held=self._held, again=again,
                     )  # fmt: skip
                     saving = Saving(survey, index, contents, turns, threads)

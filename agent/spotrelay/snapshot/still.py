@@ -39,15 +39,14 @@ NAMED = 5
 
 
 class Restless(SnapshotError):
-    """The directory moved at every look. `sent`: bytes that are in the store nevertheless."""
+    """The directory moved at every look."""
 
-    def __init__(self, moving: Sequence[Path], sent: int) -> None:
+    def __init__(self, moving: Sequence[Path]) -> None:
         named = ", ".join(map(str, moving[:NAMED])) + (", …" if len(moving) > NAMED else "")
         super().__init__(
             f"not committed: {len(moving)} paths moved at every look ({named})",
             next_step="exclude what is rewritten all the time and not needed (run.exclude)",
         )
-        self.sent = sent
 
 
 def moved(before: Mapping[str, Block], after: Mapping[str, Block]) -> list[str]:

@@ -162,10 +162,16 @@ function attemptRow(each, next, story) {
     el("td", {}, each.claimed ? clock(each.claimed) : "–"),
     el("td", {}, seconds(ran)),
     el("td", {}, how, each.message ? el("span", { class: "soft message" }, each.message) : null),
-    el("td", {}, each.saved_bytes !== null && each.save_s !== null
-      ? `${bytes(each.saved_bytes)} in ${seconds(each.save_s)}` : each.saves.length ? count(each.saves.length, "save") : "–"),
+    el("td", {}, saved(each)),
     el("td", {}, each.lost_s === null ? "–" : each.lost_s < 0.05 ? "nothing" : seconds(each.lost_s)),
     el("td", {}, again === null ? "–" : seconds(again)));
+}
+
+/** Several saves may have sent it: what is known of all together is when they were done. */
+function saved(each) {
+  if (each.saved_bytes === null || each.save_s === null) return each.saves.length ? count(each.saves.length, "save") : "–";
+  const took = each.noticed ? `${seconds(each.ended - each.noticed)} after the notice` : `in ${seconds(each.save_s)}`;
+  return `${bytes(each.saved_bytes)} ${took}`;
 }
 
 /** [what, value, more] of what is known. */
@@ -181,7 +187,7 @@ function numbers(story, now) {
   else if (story.saved_at) {
     const size = live?.last_save_bytes;
     found.push(["Last save", `${seconds(Math.floor(Math.max(0, now - story.saved_at)))} ago`,
-      running ? nextSave(live, now) : size ? `${bytes(size)} in ${seconds(live.last_save_s)}` : `snapshot ${story.snapshot}`]);
+      running ? nextSave(live, now) : size ? `${bytes(size)} sent` : `snapshot ${story.snapshot}`]);
   }
   if (running) {
     if (live.needed_s !== null) {
