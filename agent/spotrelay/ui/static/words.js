@@ -59,8 +59,8 @@ export const day = (at) => DATE.format(at * 1000);
 export const moment = (at) => MOMENT.format(at * 1000);
 
 /** Where an attempt runs. */
-export function place(attempt) {
-  return [attempt.type, attempt.zone, attempt.market].filter(Boolean).join(" · ");
+export function place(leg) {
+  return [leg.instance_type, leg.zone, leg.market].filter(Boolean).join(" · ");
 }
 
 const ENDS = {
@@ -68,6 +68,20 @@ const ENDS = {
   succeeded: "succeeded", failed: "failed", stopped: "stopped", limit: "reached a limit",
 };
 export const ended = (end) => ENDS[end] ?? end;
+export const goesOn = (leg) => leg.end === "at work";
+export const interruptions = (story) => story.legs.filter((leg) => ["interrupted", "died"].includes(leg.end)).length;
+
+/** Of a death there are bounds: nobody was there. */
+export function lost({ end, lost_s, lost_most_s }) {
+  if (lost_s === null) return "–";
+  if (lost_most_s !== null) return `${seconds(lost_s)} to ${seconds(lost_most_s)}`;
+  return end === "died" ? `at least ${seconds(lost_s)}` : lost_s < 0.05 ? "nothing" : seconds(lost_s);
+}
+
+export function lostInAll({ legs, lost: { known } }) {
+  if (legs.some((leg) => leg.end === "died" && leg.lost_s !== null)) return `at least ${seconds(known)}`;
+  return known < 0.05 ? "nothing" : seconds(known);
+}
 
 /** The colour of a state: calm where nothing is to be done. */
 const TONES = {
