@@ -195,7 +195,9 @@ function numbers(story, now) {
 /** Which attempts a cost is of. */
 function whose({ dollars: { unknown }, legs, outcome }) {
   if (!unknown) return outcome ? "in all" : "so far";
-  return unknown === 1 && legs.at(-1).dollars === null ? "without this attempt" : `without ${count(unknown, "attempt")}`;
+  if (unknown > 1) return `without ${count(unknown, "attempt")}`;
+  const other = legs.find((leg) => leg.dollars === null);
+  return other === legs.at(-1) && !outcome ? "without this attempt" : `without attempt ${other.number}`;
 }
 
 /** How much of it went by without a machine. */

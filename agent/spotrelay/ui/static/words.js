@@ -71,16 +71,22 @@ export const ended = (end) => ENDS[end] ?? end;
 export const goesOn = (leg) => leg.end === "at work";
 export const interruptions = (story) => story.legs.filter((leg) => ["interrupted", "died"].includes(leg.end)).length;
 
-/** Of a death there are bounds: nobody was there. */
+/** Work that no snapshot kept. Of a death there are bounds: nobody was there. */
 export function lost({ end, lost_s, lost_most_s }) {
-  if (lost_s === null) return "–";
-  if (lost_most_s !== null) return `${seconds(lost_s)} to ${seconds(lost_most_s)}`;
-  return end === "died" ? `at least ${seconds(lost_s)}` : lost_s < 0.05 ? "nothing" : seconds(lost_s);
+  return lost_s === null ? "–" : between(lost_s, end === "died" ? lost_most_s : lost_s);
 }
 
 export function lostInAll({ legs, lost: { known } }) {
-  if (legs.some((leg) => leg.end === "died" && leg.lost_s !== null)) return `at least ${seconds(known)}`;
-  return known < 0.05 ? "nothing" : seconds(known);
+  const deaths = legs.filter((leg) => leg.end === "died" && leg.lost_s !== null);
+  const most = deaths.reduce((sum, leg) => sum + leg.lost_most_s - leg.lost_s, known);
+  return between(known, deaths.some((leg) => leg.lost_most_s === null) ? null : most);
+}
+
+function between(least, most) {
+  if (most === null) return `at least ${seconds(least)}`;
+  if (most < 0.05) return "nothing";
+  if (most - least < 0.05) return seconds(least);
+  return least < 0.05 ? `at most ${seconds(most)}` : `${seconds(least)} to ${seconds(most)}`;
 }
 
 /** The colour of a state: calm where nothing is to be done. */
