@@ -12,7 +12,6 @@ from spotrelay.core.errors import AmbiguousRun, NoSuchRun, StoreDenied
 from spotrelay.person import glance as glancing
 from spotrelay.person import runs
 from spotrelay.person.glance import SILENT_S, State, glance, glances
-from spotrelay.person.history import Chronicle
 from support.stores import RUN, Recording, failing, memory
 
 NOW = 1_000_000.0
@@ -148,17 +147,3 @@ def test_a_beginning_of_several_is_asked_back() -> None:
 def test_no_such_run(text: str) -> None:
     with pytest.raises(NoSuchRun):
         runs.meant(text, NAMES)
-
-
-async def test_history_reads_what_is_over_once() -> None:
-    """A page that looks every second asks for what can change, and no more."""
-    store = await bucket(claim=CLAIM, handover=HANDOVER, ledger=records.Ledger(1, NOW))
-    await store.put(keys.claim(RUN, 2), records.encode(CLAIM))
-    chronicle = Chronicle(store, RUN)
-    first = await chronicle.read()
-    store.calls.clear()
-    second = await chronicle.read()
-
-    assert [1, 2] == [each.number for each in first.attempts]
-    assert first.attempts == second.attempts
-    assert [] == [key for _, key in store.calls if key.startswith(keys.claim(RUN, 1).rpartition("/")[0] + "/")]

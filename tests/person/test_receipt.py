@@ -10,8 +10,9 @@ import pytest
 from spotrelay.core import keys, records
 from spotrelay.core.keys import SnapshotId
 from spotrelay.person import timeline
-from spotrelay.person.receipt import DIED, INTERRUPTED, WORKS, Leg, Receipt, receipt
-from spotrelay.person.timeline import drawing, svg
+from spotrelay.person.leg import DIED, INTERRUPTED, WORKS, Leg
+from spotrelay.person.receipt import Receipt, Sum, receipt
+from spotrelay.person.timeline import Span, drawing, spans, svg
 from support.stores import RUN, memory
 
 NOW = 1_000_000.0
@@ -43,6 +44,7 @@ def ledger(attempt: int, machine_s: float, dollars: float, unpriced_s: float = 0
 
 
 LATER = replace(SPOT, instance="i-2", at=NOW + 130, market="spot")
+BASE = records.Base("1-3", NOW + 131, "i-2")
 RUNNING = records.Status("i-2", "running", NOW + 190, running_since=NOW + 140, kept_s=20.0)
 
 
@@ -60,10 +62,66 @@ async def test_a_death_without_a_word_has_bounds() -> None:
     """Kept to 20 s, heard of at 50, found dead at 53: between 30 and 33 s are lost. Without EC2's word, 30 at least."""
     left = {"claim": LATER, "status": RUNNING}
     (known, _) = (await of({**left, "death": records.Death("i-2", NOW + 193)}, {"claim": SPOT})).legs
-    (silent, _) = (await of(left, {"claim": SPOT})).legs
+    (silent, _) = (await of(left, {"base": BASE})).legs
 
     assert (DIED, 30.0, 33.0) == (known.end, known.lost_s, known.lost_most_s)
     assert (DIED, 30.0, None) == (silent.end, silent.lost_s, silent.lost_most_s)
+
+
+async def test_a_claim_alone_ends_nobody() -> None:
+    """An attempt that was told to go is still saving while its successor has claimed and waits for it. Otherwise a
+    person reads of a death that was none."""
+    (first, _) = (await of({"claim": LATER, "status": RUNNING}, {"claim": SPOT, "status": STATUS})).legs
+
+    assert (WORKS, None) == (first.end, first.lost_s)
+
+
+async def test_an_end_that_a_resume_took_away_is_still_its_attempts() -> None:
+    """It was stopped then, and did not die: nothing was lost, and nobody waited for what came after. EC2's word that
+    its machine is gone comes later, when somebody asks for the next one."""
+    store, left = memory(), {"claim": LATER, "status": RUNNING, "death": records.Death("i-2", NOW + 900)}
+    for name, record in left.items():
+        await store.put(getattr(keys, name)(RUN, 1), records.encode(record))
+    await store.put(keys.status(RUN, 2), records.encode(replace(RUNNING, running_since=NOW + 990)))
+    past = records.Outcome("stopped", 1, NOW + 200, snapshot="1-1")
+    await store.put(keys.past_outcome(RUN, 1, past.at), records.encode(past))
+
+    (first, second) = (await receipt(store, RUN)).legs
+
+    assert ("stopped", NOW + 200, 0.0, 20.0, None) == (
+        first.end, first.left_at, first.lost_s, first.worked_s, first.again_s,
+    )  # fmt: skip
+    assert WORKS == second.end
+
+
+@pytest.mark.parametrize(
+    ("left", "end", "lost_s"),
+    [
+        ({"claim": SPOT, "status": STATUS, "handover": HANDOVER}, INTERRUPTED, 2.0),
+        ({"claim": LATER, "status": RUNNING, "death": records.Death("i-2", NOW + 193)}, DIED, 30.0),
+    ],
+    ids=["handed over", "died"],
+)
+async def test_a_limit_that_ends_the_run_is_not_how_its_last_attempt_ended(
+    left: dict[str, Any], end: str, lost_s: float
+) -> None:
+    """The launcher writes that outcome when it is asked for another machine. Otherwise what was lost is told as
+    nothing (P8)."""
+    found = await of(left, outcome=records.Outcome("limit", 1, NOW + 300))
+
+    assert ("limit", end, lost_s) == (found.result, found.legs[0].end, found.lost.whole)
+
+
+async def test_all_that_was_saved_is_told_from_when_it_was() -> None:
+    """The wait for the first machine is part of how long it took."""
+    store = memory()
+    await store.put(keys.snapshot(RUN, SnapshotId(0, 0)), b"")
+    await store.put(keys.claim(RUN, 1), records.encode(replace(SPOT, at=4e9)))
+
+    found = await receipt(store, RUN)
+
+    assert 4e9 == found.began_at
+    assert (found.asked_at or 0) < 3e9
 
 
 async def test_a_snapshot_after_the_last_heartbeat_counts() -> None:
@@ -72,7 +130,7 @@ async def test_a_snapshot_after_the_last_heartbeat_counts() -> None:
     long_ago = records.Status("i-2", "running", 10.0, running_since=5.0, kept_s=0.0)
     await store.put(keys.claim(RUN, 1), records.encode(LATER))
     await store.put(keys.status(RUN, 1), records.encode(long_ago))
-    await store.put(keys.claim(RUN, 2), records.encode(SPOT))
+    await store.put(keys.base(RUN, 2), records.encode(BASE))
     await store.put(keys.snapshot(RUN, SnapshotId(1, 0)), b"")
 
     (leg, _) = (await receipt(store, RUN)).legs
@@ -127,6 +185,33 @@ async def test_a_run_that_has_not_begun_has_an_empty_receipt() -> None:
     assert "stopped" == (await of(outcome=records.Outcome("stopped", 0, NOW))).result
 
 
+@pytest.mark.parametrize(
+    ("leg", "expected"),
+    [
+        (Leg(1, WORKS), []),
+        (Leg(1, WORKS, claimed_at=1.0, left_at=9.0), [Span("in", 1.0, None)]),
+        (Leg(1, WORKS, claimed_at=1.0, running_at=3.0, left_at=9.0), [Span("in", 1.0, 3.0), Span("work", 3.0, None)]),
+        (
+            Leg(1, INTERRUPTED, claimed_at=1.0, running_at=3.0, noticed_at=7.0, left_at=9.0, lost_s=1.0),
+            [Span("in", 1.0, 3.0), Span("work", 3.0, 7.0), Span("out", 7.0, 9.0), Span("lost", 6.0, 7.0)],
+        ),
+        (
+            Leg(1, INTERRUPTED, claimed_at=1.0, noticed_at=7.0, left_at=9.0),
+            [Span("in", 1.0, 7.0), Span("out", 7.0, 9.0)],
+        ),
+        (
+            Leg(1, DIED, claimed_at=1.0, running_at=3.0, left_at=9.0, lost_s=99.0),
+            [Span("in", 1.0, 3.0), Span("work", 3.0, 9.0), Span("lost", 3.0, 9.0)],
+        ),
+        (Leg(1, DIED, claimed_at=1.0, running_at=3.0), [Span("in", 1.0, 3.0)]),
+        (Leg(1, "succeeded", claimed_at=9.0, left_at=1.0), []),
+    ],
+)
+def test_what_a_leg_was_doing_from_when_to_when(leg: Leg, expected: list[Span]) -> None:
+    """All timelines draw these. What is not over has no end, and what is not known, or is in no order, is not drawn."""
+    assert expected == list(spans(leg))
+
+
 @pytest.mark.parametrize("count", [0, 1, 300])
 async def test_a_drawing_is_to_scale_and_within_its_width(count: int) -> None:
     """However many attempts, however short. Otherwise a month with a crash loop in it draws beside the page."""
@@ -146,7 +231,5 @@ async def test_a_drawing_is_to_scale_and_within_its_width(count: int) -> None:
 
 
 def test_a_sum_with_a_gap_has_no_whole() -> None:
-    from spotrelay.person.receipt import Sum
-
     assert (None, 3.0) == (Sum(3.0, 1).whole, Sum(3.0).whole)
     assert Leg(1, WORKS).dollars is None

@@ -91,11 +91,11 @@ async def test_the_run_in_view_is_told_with_its_log() -> None:
     await write_running(store, "demo")
     async with served(store) as page, page.events("?run=demo") as events:
         story = await told(events, "run")
-        assert ("running", 1) == (story["state"], len(story["attempts"]))
+        assert ("running", 1) == (story["state"], len(story["legs"]))
         await store.put(keys.log_segment("demo", 1, 0), b"epoch 1\n")
         assert [[1, 8]] == await told(events, "log", lambda data: data)
         await put(store, keys.claim("demo", 2), claim(2))
-        await told(events, "run", lambda data: len(data["attempts"]) == 2)
+        await told(events, "run", lambda data: len(data["legs"]) == 2)
 
 
 async def test_an_end_that_a_resume_took_away_is_still_its_attempt_s() -> None:
@@ -106,9 +106,9 @@ async def test_an_end_that_a_resume_took_away_is_still_its_attempt_s() -> None:
     await put(store, keys.claim("demo", 2), claim(2))
     await put(store, keys.base("demo", 2), records.Base(None, 160.0, "i-2"))
     async with served(store) as page, page.events("?run=demo") as events:
-        first = (await told(events, "run"))["attempts"][0]
+        first = (await told(events, "run"))["legs"][0]
 
-        assert ("stopped", 150.0) == (first["end"], first["ended"])
+        assert ("stopped", 150.0) == (first["end"], first["left_at"])
 
 
 async def test_nothing_is_asked_when_nobody_looks() -> None:
@@ -158,6 +158,30 @@ async def test_requests_are_bounded_whatever_is_open(monkeypatch: pytest.MonkeyP
             assert len(store.calls) <= 1 + 5 * 6
 
         assert 40 == len(poller._looked)
+
+
+@pytest.mark.parametrize("attempts", [1, 20])
+async def test_a_run_in_view_costs_the_same_however_old_it_is(attempts: int) -> None:
+    """Twelve requests a look at most, each for another object: what the header promises. Otherwise the run that one
+    looks at longest costs most to look at."""
+    store = Recording(memory())
+    await store.put(keys.spec("demo"), b'{"run": {"name": "demo", "command": ["true"], "directory": "/tmp/demo"}}')
+    for number in range(1, attempts + 1):
+        await put(store, keys.claim("demo", number), claim(number))
+        await put(store, keys.base("demo", number), records.Base(None, 1.0, "i"))
+        await put(store, keys.status("demo", number), records.Status("i", "running", time.time(), running_since=2.0))
+        if number < attempts:
+            handover = records.Handover("i", "interrupted", 3.0, None, None, True, 0, None)
+            await put(store, keys.handover("demo", number), handover)
+            await put(store, keys.ledger("demo", number), records.Ledger(number))
+    view = polling.View(store, "demo")
+    await view.look(time.time())
+    store.calls.clear()
+    await view.look(time.time())
+
+    assert {1} == set(Counter(store.calls).values())
+    # Of the run, of its newest attempt, and the next piece of two attempts' logs.
+    assert 6 + 4 + min(attempts, 2) == len(store.calls)
 
 
 async def test_a_store_that_is_away_is_said_and_waited_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pytest
 
 from spotrelay.core import keys
 from spotrelay.core.keys import SnapshotId
-from spotrelay.snapshot import Snapshots
+from spotrelay.snapshot import Snapshots, archive
 from spotrelay.snapshot.pack import SLICE
 from spotrelay.ui.files import disposition, encoded, shown
 from support.served import Served, served
@@ -36,6 +37,9 @@ class Kept:
         async with self.page.client.get(f"{self.page.address}/api/runs/{RUN}/folder", params=query) as answer:
             return answer.status, await answer.json()
 
+    async def archive(self, path: bytes, snapshot: str = "1-0") -> tuple[int, bytes, Any]:
+        return await self.page.ask(f"/api/runs/{RUN}/archive?snapshot={snapshot}&path={encoded(path)}")
+
     async def file(self, path: bytes) -> tuple[int, bytes, Any]:
         return await self.page.ask(f"/api/runs/{RUN}/file?snapshot=1-0&path={encoded(path)}")
 
@@ -53,6 +57,10 @@ async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
         file.seek(SLICE + 5)
         file.write(b"island")
     os.link(root / "deep" / "a.txt", root / "again")
+    os.link(root / "deep" / "a.txt", root / "deep" / "twice")
+    (root / "deep" / "er" / "w.bin").chmod(0o751)
+    (root / "deep" / "er").chmod(0o700)
+    os.utime(root / "deep" / "none", (1, 1_234_567_890))
     (root / "latest").symlink_to("deep/er/w.bin")
     Path(os.fsdecode(os.fsencode(root) + b"/bad\xff\n<b>")).write_text("evil")
     store = Recording(memory())
@@ -85,7 +93,85 @@ async def test_a_folder_lists_what_is_right_below(kept: Kept) -> None:
     assert (2, SLICE + 12_345) == (entries["deep"]["files"], entries["deep"]["size"])
     assert ("symlink", "deep/er/w.bin") == (entries["latest"]["kind"], entries["latest"]["note"])
     assert ("hardlink", "again") == (deep["entries"][1]["kind"], deep["entries"][1]["note"])
-    assert [encoded(b"deep/er"), encoded(b"deep/a.txt"), encoded(b"deep/none")] == [e["path"] for e in deep["entries"]]
+    paths = [encoded(b"deep/" + name) for name in (b"er", b"a.txt", b"none", b"twice")]
+    assert paths == [entry["path"] for entry in deep["entries"]]
+
+
+async def unpacked(tar: bytes, where: Path) -> Path:
+    """By the system's own tar: what a person has."""
+    where.mkdir()
+    (where / "it.tar").write_bytes(tar)
+    process = await asyncio.create_subprocess_exec("tar", "-xpf", "it.tar", cwd=where)
+    assert 0 == await process.wait()
+    (where / "it.tar").unlink()
+    return where
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def looks(root: Path) -> dict[str, Any]:
+    """Each thing below: its kind, mode, whole seconds, and bytes or target."""
+    found = {}
+    for path in [root, *root.rglob("*")]:
+        info = path.lstat()
+        what = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        when = None if path.is_symlink() else int(info.st_mtime)
+        found[os.fspath(path.relative_to(root))] = (oct(info.st_mode), when, info.st_nlink * path.is_file(), what)
+    return found
+
+
+async def test_a_folder_is_downloaded_as_it_is(kept: Kept, tmp_path: Path) -> None:
+    """Bytes, modes, times, links, and a name of any bytes, below one folder; its length is told before. Otherwise who
+    wants a directory clicks each file of it."""
+    status, body, headers = await kept.archive(b"")
+    there = await unpacked(body, tmp_path / "there")
+
+    assert (200, str(len(body))) == (status, headers["Content-Length"])
+    assert f'attachment; filename="{RUN}.tar"' in headers["Content-Disposition"]
+    assert [RUN] == names(there)
+    assert looks(kept.root) == looks(there / RUN)
+    assert (there / RUN / "again").samefile(there / RUN / "deep" / "a.txt")
+
+
+async def test_a_folder_below_is_downloaded_without_the_rest(kept: Kept, tmp_path: Path) -> None:
+    """What is a second name of a file outside of it is a file in it: there is nothing to link to."""
+    there = await unpacked((await kept.archive(b"deep"))[1], tmp_path / "there")
+
+    assert ["deep"] == names(there)
+    assert ["a.txt", "er", "none", "twice"] == names(there / "deep")
+    assert b"a\n" * 1000 == (there / "deep" / "a.txt").read_bytes()
+    assert (there / "deep" / "twice").samefile(there / "deep" / "a.txt")
+
+
+async def test_small_files_of_a_pack_are_one_request(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pack once, however many files lie in it; with no room to keep any, the same bytes. Otherwise ten thousand
+    files of a kilobyte are 160 GB from the store, or the memory of whoever looks."""
+    for number in range(300):
+        (kept.root / f"small-{number}").write_bytes(os.urandom(1000))
+    for length in range(90, 105):  # around what fits into a header, with and without the slash of a folder
+        (kept.root / ("n" * length)).symlink_to("t" * (length + 3))
+        (kept.root / ("d" * length)).mkdir()
+    await Snapshots(kept.store, RUN, kept.root).save(SnapshotId(1, 1))
+    kept.store.calls.clear()
+    _, body, headers = await kept.archive(b"", "1-1")
+    packs = [key for method, key in kept.store.calls if method == "get_stream" and key.startswith(keys.packs(RUN))]
+    monkeypatch.setattr(archive, "KEPT", 0)
+
+    assert len(packs) == len(set(packs))
+    assert len(packs) < 20
+    assert int(headers["Content-Length"]) == len(body)
+    assert body == (await kept.archive(b"", "1-1"))[1]
+
+
+async def test_a_folder_with_damage_in_it_breaks_off(kept: Kept) -> None:
+    """As a file does: never a tar that ends well and has less in it."""
+    for key in await kept.store.list(keys.packs(RUN)):
+        await kept.store.put(key, b"x")
+
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await kept.archive(b"")
 
 
 @pytest.mark.parametrize("path", [b"nothing", b"deep/a.txt/x", b"..", b"/", b"deep/", b"../../etc/passwd"])
@@ -93,6 +179,7 @@ async def test_what_is_not_there_is_not_found(kept: Kept, path: bytes) -> None:
     """There is no file system behind a path, only the snapshot's own names."""
     assert 404 == (await kept.folder(path))[0]
     assert 404 == (await kept.file(path))[0]
+    assert 404 == (await kept.archive(path))[0]
 
 
 @pytest.mark.parametrize(

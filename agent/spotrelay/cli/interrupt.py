@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spotrelay.cli.account import STACK, AsJson
+from spotrelay.cli.account import AsJson
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.naming import RunName
-from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
+from spotrelay.cli.place import Bucket, Place
 from spotrelay.core.errors import NotInterruptible
 
 if TYPE_CHECKING:
     from spotrelay.core import records
 
 
+@grouped
 def interrupt(
     run: RunName,
     role: Annotated[
@@ -25,10 +27,8 @@ def interrupt(
         typer.Option(help="What AWS FIS becomes. Default: the stack's InterruptRole.", show_default=False),
     ] = None,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    stack_name: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Bucket,
 ) -> None:
     """Interrupt a run on purpose: EC2 gives its machine a real notice.
 
@@ -43,7 +43,6 @@ def interrupt(
     from spotrelay.person import runs  # noqa: PLC0415
     from spotrelay.person.interrupt import victim  # noqa: PLC0415
 
-    place = Place(store, None, stack_name, region, profile)
     where = place.find()
     if where.store.startswith("file:"):
         step = "interrupt it by what it runs on, or use spotrelay rehearse"
@@ -54,7 +53,7 @@ def interrupt(
         name = await runs.find(opened, run)
         claim = await victim(opened, name, at=time.time())
         # A zone's name is its region's and a letter; local zones have longer ones, and no spot of this kind.
-        fis = Fis(role or _role(stack_name, region, profile), where.region or claim.zone[:-1])
+        fis = Fis(role or _role(place), where.region or claim.zone[:-1])
         try:
             await fis.interrupt(claim.instance)
         finally:
@@ -70,15 +69,15 @@ def interrupt(
     console.print(f"  to watch it   spotrelay logs -f {name}{place.options}", markup=False, soft_wrap=True)
 
 
-def _role(stack: str, region: str | None, profile: str | None) -> str:
+def _role(place: Place) -> str:
     """The stack's. Raises NotInterruptible for one that has none yet."""
     from spotrelay.stack.account import Account  # noqa: PLC0415 - as above
     from spotrelay.stack.standing import look  # noqa: PLC0415
 
-    with Account(region=region, profile=profile) as account:
-        standing = look(account, stack)
+    with Account(region=place.region, profile=place.profile) as account:
+        standing = look(account, place.stack)
     found = standing.outputs.get("InterruptRoleArn") if standing is not None else None
     if found is None:
         step = "bring it up to date (spotrelay deploy), or name a role: --role"
-        raise NotInterruptible(f"the stack {stack} has no role for interruptions", next_step=step)
+        raise NotInterruptible(f"the stack {place.stack} has no role for interruptions", next_step=step)
     return found

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spotrelay.cli import told
-from spotrelay.cli.account import STACK
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.looking import look, note, patiently
 from spotrelay.cli.ls import pool
 from spotrelay.cli.naming import RunName
-from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
+from spotrelay.cli.place import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spotrelay.ports import BrowsableStore
 
 
+@grouped
 def logs(
     run: RunName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")] = False,
@@ -31,10 +32,8 @@ def logs(
     tail: Annotated[
         int | None, typer.Option("--tail", "-n", min=0, help="The last lines only.", show_default=False)
     ] = None,
-    store: StoreUrl = None,
-    stack: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Bucket,
 ) -> None:
     """Print what RUN's command wrote: standard output and standard error, of all attempts.
 
@@ -43,7 +42,7 @@ def logs(
 
     Example: spotrelay logs resnet-7 --tail 100 --follow
     """
-    look(Place(store, None, stack, region, profile), lambda at: _print(at, run, follow, attempt, tail))
+    look(place, lambda at: _print(at, run, follow, attempt, tail))
 
 
 async def _print(store: BrowsableStore, text: str, follow: bool, attempt: int | None, tail: int | None) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotrelay.cli import told
-from spotrelay.cli.account import STACK
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.looking import AsJson, look, note
-from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
+from spotrelay.cli.place import Bucket
 
 if TYPE_CHECKING:
     from spotrelay.cli.table import Cell
@@ -35,13 +35,12 @@ STYLES = {
 }
 
 
+@grouped
 def ls(
     everything: Annotated[bool, typer.Option("--all", "-a", help="Also those that are over.")] = False,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    stack: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Bucket,
 ) -> None:
     """Show the runs that are not over, the newest first.
 
@@ -53,7 +52,7 @@ def ls(
     """
     from spotrelay.person.overview import overview  # noqa: PLC0415
 
-    found = look(Place(store, None, stack, region, profile), lambda at: overview(at, everything=everything))
+    found = look(place, lambda at: overview(at, everything=everything))
     if as_json:
         print(json.dumps(document(found, time.time()), indent=2))
     else:

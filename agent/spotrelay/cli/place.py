@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spotrelay.cli.account import STACK, command
+from spotrelay.cli.groups import Without
 from spotrelay.core.errors import StackError, UsageError
 
 if TYPE_CHECKING:
@@ -23,26 +24,6 @@ if TYPE_CHECKING:
     from spotrelay.ports import BrowsableStore
 
 _WHERE = "Where the runs are"
-StoreUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--store", envvar="SPOTRELAY_STORE", help="Instead of the stack's.", show_default=False, rich_help_panel=_WHERE
-    ),
-]
-QueueUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--queue", envvar="SPOTRELAY_QUEUE", help="Instead of the stack's.", show_default=False, rich_help_panel=_WHERE
-    ),
-]
-Stack = Annotated[str, typer.Option("--stack-name", help="The stack's name.", rich_help_panel=_WHERE)]
-Region = Annotated[
-    str | None,
-    typer.Option(help="Default: AWS_REGION, or the profile's.", show_default=False, rich_help_panel=_WHERE),
-]
-Profile = Annotated[
-    str | None, typer.Option(help="Of the AWS configuration.", show_default=False, rich_help_panel=_WHERE)
-]
 # A person waits: what S3 does not answer within this is said.
 PATIENCE_S = 20.0
 # A pack of 16 MiB by a line of 1 Mbit/s, which four packs share. One on which nothing arrives any more ends at once.
@@ -78,13 +59,28 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """As the options say."""
+    """As the options say, which each command about runs has."""
 
-    store: str | None = None
-    queue: str | None = None
-    stack: str = STACK
-    region: str | None = None
-    profile: str | None = None
+    store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SPOTRELAY_STORE", help="Instead of the stack's.", show_default=False, rich_help_panel=_WHERE
+        ),
+    ] = None
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SPOTRELAY_QUEUE", help="Instead of the stack's.", show_default=False, rich_help_panel=_WHERE
+        ),
+    ] = None
+    stack: Annotated[str, typer.Option("--stack-name", help="The stack's name.", rich_help_panel=_WHERE)] = STACK
+    region: Annotated[
+        str | None,
+        typer.Option(help="Default: AWS_REGION, or the profile's.", show_default=False, rich_help_panel=_WHERE),
+    ] = None
+    profile: Annotated[
+        str | None, typer.Option(help="Of the AWS configuration.", show_default=False, rich_help_panel=_WHERE)
+    ] = None
 
     @property
     def options(self) -> str:
@@ -120,3 +116,7 @@ class Place:
                     next_step=command("deploy", self.stack, account.place),
                 )
             return Where(outputs["StoreUrl"], self.queue or outputs["QueueUrl"], account.region, self.profile)
+
+
+# Of a command that only reads, or rings no bell.
+Bucket = Annotated[Place, Without("queue")]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotrelay.cli import told
-from spotrelay.cli.account import STACK
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.looking import AsJson, ask, note
 from spotrelay.cli.naming import RunName
-from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
+from spotrelay.cli.place import Bucket
 from spotrelay.core.errors import NotFound, UsageError
 from spotrelay.core.keys import SnapshotId
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 1.0
 
 
+@grouped
 def pull(
     run: RunName,
     paths: Annotated[
@@ -42,10 +43,8 @@ def pull(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also into a folder that holds something else.")] = False,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    stack: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Bucket,
 ) -> None:
     """Get RUN's files, or PATHs of them, from its newest snapshot or any other.
 
@@ -56,7 +55,7 @@ def pull(
     Example: spotrelay pull resnet-7 checkpoints 'logs/*.csv' --to results
     """
     wish = Wish(run, tuple(paths or ()), _snapshot(at), to, force)
-    name, done, folder = ask(Place(store, None, stack, region, profile), lambda where: _pull(where, wish))
+    name, done, folder = ask(place, lambda where: _pull(where, wish))
     if as_json:
         print(json.dumps(document(name, done, folder), indent=2))
     else:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spotrelay.cli.account import STACK
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.looking import AsJson, look, note
 from spotrelay.cli.naming import RunName
-from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
+from spotrelay.cli.place import Bucket
 from spotrelay.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from spotrelay.ports import BrowsableStore
 
 
+@grouped
 def receipt(
     run: RunName,
     html: Annotated[Path | None, typer.Option(help="Keep it as a page.", show_default=False)] = None,
     png: Annotated[Path | None, typer.Option(help="Keep it as a picture.", show_default=False)] = None,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    stack: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Bucket,
 ) -> None:
     """Show what RUN was: its attempts to scale, what was lost, and what it cost.
 
@@ -38,7 +37,7 @@ def receipt(
 
     Example: spotrelay receipt resnet-7 --html resnet-7.html
     """
-    found = look(Place(store, None, stack, region, profile), lambda at: _find(at, run))
+    found = look(place, lambda at: _find(at, run))
     if html is not None:
         _keep(html, _page(found))
     if png is not None:

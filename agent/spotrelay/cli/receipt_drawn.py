@@ -16,9 +16,12 @@ from rich.text import Text
 from spotrelay.cli import receipt_told
 from spotrelay.cli.table import print_facts
 from spotrelay.cli.told import plain
-from spotrelay.person.receipt import WORKS, Leg, Receipt
+from spotrelay.person.leg import WORKS, Leg
+from spotrelay.person.receipt import Receipt
+from spotrelay.person.timeline import spans
 
 _LEAST_BAR, _LARGEST_BAR = 12, 60
+_GLYPHS = {"in": ("·", "cyan"), "work": ("━", "green"), "out": ("━", "yellow"), "lost": ("▒", "red")}
 
 
 def print_receipt(found: Receipt, now: float, console: Console | None = None) -> None:
@@ -55,7 +58,7 @@ def _pool(each: Leg) -> str:
 
 
 def _scale(found: Receipt, width: int, now: float) -> Callable[[float], int]:
-    ends = [_left(each, now) for each in found.legs]
+    ends = [now if each.end == WORKS else each.left_at for each in found.legs]
     began, ended = found.began_at or 0.0, max((end for end in ends if end is not None), default=now)
 
     def place(moment: float) -> int:
@@ -64,29 +67,15 @@ def _scale(found: Receipt, width: int, now: float) -> Callable[[float], int]:
     return place
 
 
-def _left(each: Leg, now: float) -> float | None:
-    return now if each.end == WORKS else each.left_at
-
-
 def _bar(each: Leg, place: Callable[[float], int], width: int, now: float) -> Text:
-    left = _left(each, now)
-    stopped = each.noticed_at if each.noticed_at is not None else left
-    lost_from = stopped - (each.lost_s or 0.0) if stopped is not None else None
-    marks = [
-        (each.claimed_at, " ", ""),
-        (each.running_at or left, "·", "cyan"),
-        (lost_from, "━", "green"),
-        (stopped, "▒", "red"),
-        (left, "━", "yellow"),
-    ]
-    bar, at = Text(), 0
-    for moment, glyph, style in marks:
-        if moment is None:
-            continue
-        until = place(moment)
-        if until <= at and glyph == "━" and style == "green" and each.running_at is not None and at < width:
-            until = at + 1  # however short, it was at work
-        bar.append(glyph * max(0, until - at), style=style)
-        at = max(at, until)
-    bar.append(" " * (width - at))
-    return bar
+    """A cell is one thing: what comes later begins behind what came before, and work is seen however short it was."""
+    cells, at, seen = [(" ", "")] * width, 0, 0
+    for span in spans(each):
+        start = max(place(span.start), seen if span.kind == "lost" else at)
+        end = min(width, place(now if span.end is None else span.end))
+        if span.kind == "work":
+            seen = min(width, start + 1)
+            end = max(end, seen)
+        cells[start:end] = [_GLYPHS[span.kind]] * (end - start)
+        at = max(at, end)
+    return Text.assemble(*cells)

@@ -4,7 +4,8 @@ is "?", or is left out."""
 from __future__ import annotations
 
 from spotrelay.cli import told
-from spotrelay.person.receipt import DIED, INTERRUPTED, WORKS, Leg, Receipt, Sum
+from spotrelay.person.leg import DIED, INTERRUPTED, WORKS, Leg
+from spotrelay.person.receipt import Receipt, Sum
 
 
 def headline(found: Receipt) -> str:

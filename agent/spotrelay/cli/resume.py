@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spotrelay.cli.account import STACK, AsJson
+from spotrelay.cli.account import AsJson
+from spotrelay.cli.flags import Changes, Follow, Settings
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.naming import RunName
-from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
+from spotrelay.cli.place import Place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,31 +22,18 @@ if TYPE_CHECKING:
     from spotrelay.person.resume import Resumed
 
 
+@grouped
 def resume(
     run: RunName,
     command: Annotated[
         list[str] | None, typer.Argument(help="Another command, after --.", metavar="COMMAND", show_default=False)
     ] = None,
-    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, beside those it has. Repeatable.")] = None,
-    instance_type: Annotated[list[str] | None, typer.Option(help="In place of those it had. Repeatable.")] = None,
-    use_spot: Annotated[
-        bool | None, typer.Option("--use-spot/--on-demand", help="Default: as before.", show_default=False)
-    ] = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(metavar="DOLLARS", help="At most, for the whole run.", show_default=False),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of run.toml: limits.hours=48. Repeatable."),
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Stay, and show what it says, until it is over.")] = False,
+    *,
+    changes: Changes,
+    settings: Settings = None,
+    follow: Follow = False,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    queue: QueueUrl = None,
-    stack_name: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    place: Place,
 ) -> None:
     """Let a run that was stopped, or failed, go on where it was.
 
@@ -56,18 +45,11 @@ def resume(
     from rich.console import Console  # noqa: PLC0415 - half a second of imports, which are not for --help
 
     from spotrelay.cli.following import judge, until_over  # noqa: PLC0415
-    from spotrelay.person import runs, wishes  # noqa: PLC0415
+    from spotrelay.person import runs  # noqa: PLC0415
     from spotrelay.person.resume import resume as take_up  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    given = {
-        "run.command": command or None,
-        "run.env": wishes.pairs(env or [], "--env"),
-        "instance.types": instance_type or None,
-        "instance.market": None if use_spot is None else "spot" if use_spot else "on-demand",
-        "limits.dollars": max_cost,
-    }
-    place = Place(store, queue, stack_name, region, profile)
+    given = {"run.command": command or None, **changes.given()}
     where = place.find()
     opened = where.open_store()
 

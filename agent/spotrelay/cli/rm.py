@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spotrelay.cli.account import STACK, AsJson, Yes
+from spotrelay.cli.account import AsJson, Yes
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.naming import RunNames, by
-from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
+from spotrelay.cli.place import Bucket
 from spotrelay.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from spotrelay.ports import BrowsableStore
 
 
+@grouped
 def rm(
     names: RunNames,
     force: Annotated[
@@ -29,10 +31,8 @@ def rm(
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    stack_name: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Bucket,
 ) -> None:
     """Remove runs, with their snapshots, logs and results.
 
@@ -44,7 +44,7 @@ def rm(
     from rich.console import Console  # noqa: PLC0415 - half a second of imports, which are not for --help
 
     console = Console(stderr=True, highlight=False)
-    opened = Place(store, None, stack_name, region, profile).find().open_store()
+    opened = place.find().open_store()
     # Twice on the loop: between the two a person is asked, and that is nothing for a loop to wait for.
     found = asyncio.run(_found(opened, names, force=force))
     if not (yes or _sure(found, console)):

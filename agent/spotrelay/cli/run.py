@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spotrelay.cli.account import STACK, AsJson
+from spotrelay.cli.account import AsJson
+from spotrelay.cli.flags import Follow, Job, Machines, Settings, Until
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.naming import by
-from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
+from spotrelay.cli.place import Place
 from spotrelay.core import run_toml, spec
 from spotrelay.core.errors import CommandNotFound, UsageError
 
@@ -27,18 +29,14 @@ if TYPE_CHECKING:
     from spotrelay.person.ignore import Stays
     from spotrelay.person.wishes import Wish
 
-_WHAT, _WHERE, _UNTIL = "What is run", "On what", "Until when"
 # Names of what stays that fit into a line.
 _NAMED = 8
 
 
+@grouped
 def run(
     command: Annotated[
         list[str] | None, typer.Argument(help="The command, after --.", metavar="COMMAND", show_default=False)
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Default: the directory's, numbered if taken.", show_default=False, rich_help_panel=_WHAT),
     ] = None,
     file: Annotated[
         Path | None,
@@ -47,67 +45,15 @@ def run(
     source: Annotated[
         Path | None, typer.Option(help="What is saved and run. Default: here.", show_default=False)
     ] = None,
-    directory: Annotated[
-        str | None,
-        typer.Option(help="Where it will be there. Default: /srv/NAME.", show_default=False, rich_help_panel=_WHAT),
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option(help="Whom to run as. Default: root.", show_default=False, rich_help_panel=_WHAT)
-    ] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE. No secrets. Repeatable.", rich_help_panel=_WHAT)
-    ] = None,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=ssm:/PATH", help="From SSM, read there. Repeatable.", rich_help_panel=_WHAT),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Pattern of what is never saved. Repeatable.", rich_help_panel=_WHAT)
-    ] = None,
-    instance_type: Annotated[
-        list[str] | None, typer.Option(help="Any of these will do. Repeatable.", rich_help_panel=_WHERE)
-    ] = None,
-    use_spot: Annotated[
-        bool | None,
-        typer.Option("--use-spot/--on-demand", help="Default: spot.", show_default=False, rich_help_panel=_WHERE),
-    ] = None,
-    auto_resume: Annotated[
-        bool | None,
-        typer.Option(
-            "--auto-resume/--no-auto-resume",
-            help="Go on after an interruption; or be saved, and end. Default: go on.",
-            show_default=False,
-            rich_help_panel=_UNTIL,
-        ),
-    ] = None,
-    finish_by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="On demand, once spot would be too late. With --work-hours.",
-            show_default=False,
-            rich_help_panel=_UNTIL,
-        ),
-    ] = None,
-    work_hours: Annotated[
-        float | None, typer.Option(help="How long it takes, undisturbed.", show_default=False, rich_help_panel=_UNTIL)
-    ] = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(metavar="DOLLARS", help="At most, for instances.", show_default=False, rich_help_panel=_UNTIL),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of run.toml: limits.hours=48. Repeatable."),
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Stay, and show what it says, until it is over.")] = False,
+    settings: Settings = None,
+    follow: Follow = False,
     show: Annotated[bool, typer.Option("--print", help="Print the run.toml that comes of it; begin nothing.")] = False,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    queue: QueueUrl = None,
-    stack_name: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    job: Job,
+    machines: Machines,
+    until: Until,
+    place: Place,
 ) -> None:
     """Run COMMAND in a copy of this directory, on machines that may be taken.
 
@@ -121,30 +67,12 @@ def run(
 
     here = _source(source)
     document, origin = _document(file, here)
-    market = None if use_spot is None else "spot" if use_spot else "on-demand"
-    given = {
-        "run.name": name,
-        "run.command": command or None,
-        "run.directory": directory,
-        "run.user": user,
-        "run.env": wishes.pairs(env or [], "--env"),
-        "run.secrets": wishes.pairs(secret or [], "--secret"),
-        "run.exclude": exclude or None,
-        "instance.types": instance_type or None,
-        "instance.market": market,
-        "instance.on_demand": spec.FINISH_BY if finish_by is not None else None,
-        "instance.finish_by": None if finish_by is None else wishes.moment(finish_by),
-        "instance.work_hours": work_hours,
-        "limits.dollars": max_cost,
-        # Without an attempt after the first, an interruption saves the directory and ends the run. A person may resume.
-        "limits.attempts": None if auto_resume is None else spec.Limits().attempts if auto_resume else 1,
-    }
+    given = {"run.command": command or None, **job.given(), **machines.given(), **until.given()}
     wish = wishes.wish(document, given, settings or [], directory=here, source=origin)
     if show:
         print(run_toml.write(wish.spec), end="")
         return
     _check(wish.spec, here)
-    place = Place(store, queue, stack_name, region, profile)
     _begin(place, wish, here, ignore.patterns(here), follow=follow, as_json=as_json)
 
 

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from spotrelay.cli import told
-from spotrelay.cli.account import STACK
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.looking import AsJson, look, note
 from spotrelay.cli.naming import RunName
-from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
+from spotrelay.cli.place import Bucket
 
 if TYPE_CHECKING:
     from spotrelay.cli.table import Cell
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 HEADINGS = ("snapshot", "when", "attempt", "files", "size", "")
 
 
+@grouped
 def snapshots(
     run: RunName,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    stack: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Bucket,
 ) -> None:
     """Show the snapshots RUN has, the oldest first.
 
@@ -35,7 +34,7 @@ def snapshots(
 
     Example: spotrelay snapshots resnet-7
     """
-    name, found = look(Place(store, None, stack, region, profile), lambda at: _find(at, run))
+    name, found = look(place, lambda at: _find(at, run))
     if as_json:
         print(json.dumps(document(name, found), indent=2))
     else:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotrelay.cli import told
-from spotrelay.cli.account import STACK
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.looking import AsJson, look, patiently
 from spotrelay.cli.ls import STYLES, cost, pool, spending
 from spotrelay.cli.naming import RunName
-from spotrelay.cli.place import Place, Profile, Region, Stack, StoreUrl
+from spotrelay.cli.place import Bucket
 
 if TYPE_CHECKING:
     from spotrelay.cli.table import Cell
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
 LOOK_S = 3.0
 
 
+@grouped
 def status(
     run: RunName,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until the run is over.")] = False,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    stack: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Bucket,
 ) -> None:
     """Show how RUN stands, and what an interruption would cost it now.
 
@@ -43,7 +42,6 @@ def status(
 
     Example: spotrelay status resnet-7 --watch
     """
-    place = Place(store, None, stack, region, profile)
     if watch:
         look(place, lambda at: _watch(at, run, as_json=as_json))
     else:

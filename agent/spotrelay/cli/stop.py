@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spotrelay.cli.account import STACK, AsJson
+from spotrelay.cli.account import AsJson
+from spotrelay.cli.groups import grouped
 from spotrelay.cli.naming import RunName, by
-from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
+from spotrelay.cli.place import Place
 
 if TYPE_CHECKING:
     from spotrelay.core import records
     from spotrelay.person.stop import Stopping
 
 
+@grouped
 def stop(
     run: RunName,
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the command's own checkpoint.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Stay until it is over.")] = False,
     as_json: AsJson = False,
-    store: StoreUrl = None,
-    queue: QueueUrl = None,
-    stack_name: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """End a run, with all it has done saved.
 
@@ -43,7 +42,6 @@ def stop(
     from spotrelay.person.stop import stop as end  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    place = Place(store, queue, stack_name, region, profile)
     where = place.find()
     opened = where.open_store()
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spotrelay.cli.account import STACK
 from spotrelay.cli.by_hand import ByHand
-from spotrelay.cli.place import Place, Profile, QueueUrl, Region, Stack, StoreUrl
+from spotrelay.cli.groups import grouped
+from spotrelay.cli.place import Place
 from spotrelay.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,17 +27,15 @@ if TYPE_CHECKING:
 PORT = 8477
 
 
+@grouped
 def ui(
     port: Annotated[
         int | None,
         typer.Option(help=f"Default: {PORT}, or a free one.", min=1, max=65535, show_default=False),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, if there is one.")] = True,
-    store: StoreUrl = None,
-    queue: QueueUrl = None,
-    stack_name: Stack = STACK,
-    region: Region = None,
-    profile: Profile = None,
+    *,
+    place: Place,
 ) -> None:
     """Show the runs in a browser: timelines, logs, files, as they happen.
 
@@ -46,7 +44,7 @@ def ui(
 
     Example: spotrelay ui
     """
-    where = Place(store, queue, stack_name, region, profile).find()
+    where = place.find()
     store_there = where.open_store()
     asyncio.run(serve(store_there, ByHand(where, store_there), bind(port), open_browser=open_browser))
 

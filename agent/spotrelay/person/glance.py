@@ -123,8 +123,13 @@ async def glance(store: BrowsableStore, run: str) -> Glance:
     )
     trouble = reading.trouble
     if not attempt and hunt is None and not await store.list(keys.spec(run)):
-        trouble = trouble or f"{keys.spec(run)} is missing"
+        trouble = trouble or no_run(run)
     return Glance(run, attempt, None, claim, status, handover, hunt, trouble)
+
+
+def no_run(run: str) -> str:
+    """What is wrong with a folder that nobody has begun a run in."""
+    return f"{keys.spec(run)} is missing"
 
 
 async def glances(store: BrowsableStore, runs: Iterable[str]) -> list[Glance]:

@@ -1,4 +1,6 @@
-"""A run's legs, drawn to scale: boxes and words with places in pixels, from which SVG and PNG are made alike.
+"""A run's legs on a line of time. `spans` says what each was doing from when to when, and whoever draws draws these: a
+terminal, the page in the browser, and `drawing` here, boxes and words with places in pixels, from which SVG and PNG
+are made alike.
 
 One row a leg. On its way in, at work, on its way out; what it had worked and lost is a box over the end of its work.
 Between rows lies what the run waited for a machine. A leg is never narrower than a hair, however long the run.
@@ -10,7 +12,8 @@ import html
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from spotrelay.person.receipt import Leg, Receipt
+from spotrelay.person.leg import WORKS, Leg
+from spotrelay.person.receipt import Receipt
 
 WIDTH, ROW, MARGIN, LABEL = 960, 26, 16, 250
 HAIR = 2.0
@@ -25,6 +28,31 @@ COLOURS = {
     "ground": ("#ffffff", "#15191d"),
 }
 LEGEND = (("in", "restoring"), ("work", "at work"), ("out", "saving, leaving"), ("lost", "lost"))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`kind`: in, work, out, lost. Unix seconds; `end` None: it goes on."""
+
+    kind: str
+    start: float
+    end: float | None
+
+
+def spans(leg: Leg) -> Iterator[Span]:
+    """In their order; `lost` comes last, and lies over the end of `work`."""
+    going, left = leg.end == WORKS, None if leg.end == WORKS else leg.left_at
+    told = left if leg.noticed_at is None else leg.noticed_at
+
+    def span(kind: str, start: float | None, end: float | None) -> Iterator[Span]:
+        if start is not None and (going if end is None else end >= start):
+            yield Span(kind, start, end)
+
+    yield from span("in", leg.claimed_at, told if leg.running_at is None else leg.running_at)
+    yield from span("work", leg.running_at, told)
+    yield from span("out", leg.noticed_at, left)
+    if leg.running_at is not None and told is not None and leg.lost_s:
+        yield from span("lost", max(leg.running_at, told - leg.lost_s), told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +112,11 @@ def drawing(receipt: Receipt, told: Callable[[Leg], str], title: str, notes: Ite
 
 
 def _bar(leg: Leg, place: Callable[[float], float], y: float) -> Iterator[Box]:
-    def box(start: float | None, end: float | None, kind: str) -> Iterator[Box]:
-        if start is not None and end is not None and end >= start:
-            yield Box(place(start), y, max(HAIR, place(end) - place(start)), 14, kind, kind)
-
-    stopped = leg.left_at if leg.noticed_at is None else leg.noticed_at
-    yield from box(leg.claimed_at, leg.running_at or leg.left_at, "in")
-    if leg.running_at is not None and stopped is not None:
-        yield from box(leg.running_at, stopped, "work")
-        yield from box(leg.noticed_at, leg.left_at, "out")
-        if leg.lost_s:
-            yield from box(max(leg.running_at, stopped - leg.lost_s), stopped, "lost")
+    for span in spans(leg):
+        end = leg.left_at if span.end is None else span.end
+        if end is not None and end >= span.start:
+            width = max(HAIR, place(end) - place(span.start))
+            yield Box(place(span.start), y, width, 14, span.kind, span.kind)
 
 
 def svg(picture: Drawing) -> str:

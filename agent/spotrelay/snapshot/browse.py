@@ -97,9 +97,10 @@ class Browser:
     def _ahead(self, found: Found, groups: list[list[Extent]], number: int) -> asyncio.Task[memoryview] | None:
         if number == len(groups):
             return None
-        return asyncio.create_task(self._pack(found.packs[groups[number][0].pack]))
+        return asyncio.create_task(self.pack(found.packs[groups[number][0].pack]))
 
-    async def _pack(self, what: Pack) -> memoryview:
+    async def pack(self, what: Pack) -> memoryview:
+        """All of it, verified. Raises PackCorrupt, StoreError."""
         for last in (False, True):
             stored = await fetch(self._store, keys.pack(self._run, what.hash), what.stored)
             try:
@@ -115,7 +116,7 @@ class Browser:
         below = path + b"/" if path else b""
         found: dict[bytes, Listed] = {}
         there = False
-        for entry, _ in self._entries():
+        for entry, _ in self.entries():
             there |= entry.path == path and isinstance(entry, Directory)
             if not entry.path.startswith(below) or entry.path == path:
                 continue
@@ -140,16 +141,17 @@ class Browser:
     def _entry(self, path: bytes) -> tuple[Entry | None, dict[str, Pack]]:
         """To the end, though it is found before: only then is the manifest known to be whole."""
         wanted, known = None, dict[str, Pack]()
-        for entry, packs in self._entries():
-            known = packs
+        for entry, reader in self.entries():
+            known = reader.packs
             if entry.path == path:
                 wanted = entry
         return wanted, known
 
-    def _entries(self) -> Iterator[tuple[Entry, dict[str, Pack]]]:
+    def entries(self) -> Iterator[tuple[Entry, manifest.Reader]]:
+        """In their order, with what is known of packs and links by then."""
         reader = manifest.Reader()
         for _, entry in reader.entries(stored_manifest.lines(self._data)):
-            yield entry, reader.packs
+            yield entry, reader
         if reader.header != Header(self._run, self.snapshot):
             raise ManifestInvalid(f"the manifest of snapshot {self.snapshot} says it is another")
 

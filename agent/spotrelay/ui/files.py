@@ -1,4 +1,4 @@
-"""The newest snapshot of a run: its folders, and its files to download.
+"""The newest snapshot of a run: its folders, and its files to download, one by one or a folder as a tar.
 
 Names may be any bytes. What identifies an entry is base64 of them; what is shown has every sign that is not printable
 spelled out, direction marks too, so that no name looks like another. A download is what it says or fails: its length is
@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from collections import OrderedDict
+from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from aiohttp import web
 from spotrelay.core.errors import NotFound
 from spotrelay.core.keys import SnapshotId
 from spotrelay.ports import BrowsableStore
+from spotrelay.snapshot.archive import Archive
 from spotrelay.snapshot.browse import Browser, Listed
 
 # What a folder shows; beyond it says how many more there are.
@@ -45,30 +47,13 @@ class Files:
         """Raises SpotrelayError as long as nothing was sent."""
         browser = await self._browser(run, snapshot)
         found = await browser.file(path)
-        response = web.StreamResponse(
-            headers={
-                "Content-Type": "application/octet-stream",
-                "Content-Disposition": disposition(path.rpartition(b"/")[2]),
-                "Content-Length": str(found.file.size),
-            }
-        )
-        parts = browser.read(found)
-        try:
-            # Damage in the first pack is said in words; of a later one, the browser sees that bytes are missing.
-            first = await anext(parts, None)
-            await response.prepare(request)
-            if first is not None:
-                await _write(response, first)
-                async for part in parts:
-                    await _write(response, part)
-        except Exception:  # the person has thought better of it, a pack is damaged, or worse: nothing may follow
-            if not response.prepared:
-                raise
-            if request.transport is not None:
-                request.transport.abort()
-        finally:
-            await parts.aclose()
-        return response
+        return await _send(request, path.rpartition(b"/")[2], found.file.size, browser.read(found))
+
+    async def archive(self, request: web.Request, run: str, snapshot: SnapshotId, path: bytes) -> web.StreamResponse:
+        """A folder, as a tar. Raises as `download`."""
+        top = path.rpartition(b"/")[2] or run.encode()
+        archive = await Archive.of(await self._browser(run, snapshot), path, top)
+        return await _send(request, top + b".tar", archive.size, archive.read())
 
     async def _browser(self, run: str, snapshot: SnapshotId) -> Browser:
         name = (run, snapshot)
@@ -77,6 +62,34 @@ class Files:
         if len(self._open) > MOST_OPEN:
             self._open.popitem(last=False)
         return browser
+
+
+async def _send(
+    request: web.Request, name: bytes, size: int, parts: AsyncGenerator[memoryview, None]
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": disposition(name),
+            "Content-Length": str(size),
+        }
+    )
+    try:
+        # Damage in the first pack is said in words; of a later one, the browser sees that bytes are missing.
+        first = await anext(parts, None)
+        await response.prepare(request)
+        if first is not None:
+            await _write(response, first)
+            async for part in parts:
+                await _write(response, part)
+    except Exception:  # the person has thought better of it, a pack is damaged, or worse: nothing may follow
+        if not response.prepared:
+            raise
+        if request.transport is not None:
+            request.transport.abort()
+    finally:
+        await parts.aclose()
+    return response
 
 
 async def _write(response: web.StreamResponse, part: memoryview) -> None:

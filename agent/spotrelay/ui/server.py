@@ -60,6 +60,7 @@ class Site:
                 web.get("/api/runs/{run}/log/{attempt}", self._log),
                 web.get("/api/runs/{run}/folder", self._folder),
                 web.get("/api/runs/{run}/file", self._download),
+                web.get("/api/runs/{run}/archive", self._archive),
                 web.post("/api/runs/{run}/stop", self._asked(self._actions.stop)),
                 web.post("/api/runs/{run}/resume", self._asked(self._actions.resume)),
             ]
@@ -111,6 +112,9 @@ class Site:
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         return await self._files.download(request, *_path(request))
+
+    async def _archive(self, request: web.Request) -> web.StreamResponse:
+        return await self._files.archive(request, *_path(request))
 
     def _asked(self, action: Callable[[str], Awaitable[None]]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:

@@ -7,10 +7,11 @@ export class Files {
   constructor() {
     this.title = el("span", { class: "soft" });
     this.newer = el("button", { type: "button", hidden: true, onclick: () => this.load() }, "Show the newer snapshot");
+    this.all = el("a", { class: "all", download: "", hidden: true }, "Download all (.tar)");
     this.message = el("p", { class: "empty", hidden: true });
     this.tree = el("div", { role: "tree", "aria-label": "Files" });
     this.root = el("section", { class: "files" },
-      el("div", { class: "tools" }, this.title, this.newer), this.message, this.tree);
+      el("div", { class: "tools" }, this.title, this.newer, this.all), this.message, this.tree);
     this.tree.addEventListener("keydown", (event) => this.key(event));
     this.reset(null);
   }
@@ -34,6 +35,7 @@ export class Files {
   }
 
   update() {
+    this.all.hidden = this.snapshot === null;
     this.newer.hidden = this.snapshot === null || this.snapshot === this.newest;
     if (this.snapshot === null) {
       say(this.title, "");
@@ -50,6 +52,7 @@ export class Files {
     if (this.newest === null) return;
     this.snapshot = this.newest;
     say(this.title, `Snapshot ${this.snapshot}` + (this.saved ? `, ${moment(this.saved)}` : ""));
+    this.all.href = this.address("archive", "");
     this.update();
     const rows = await this.folder("", 1);
     if (rows === null) return;
@@ -76,13 +79,17 @@ export class Files {
 
   row(entry, level) {
     const folder = entry.kind === "directory", file = entry.kind === "file" || entry.kind === "hardlink";
-    const name = file ? el("a", { href: this.address(entry), download: entry.name, tabindex: -1 }, entry.name) : entry.name;
+    const name = file ? el("a", { href: this.address("file", entry.path), download: entry.name, tabindex: -1 }, entry.name) : entry.name;
+    const tar = folder ? el("a", {
+      class: "tar", href: this.address("archive", entry.path), download: `${entry.name}.tar`, tabindex: -1, title: "Download the folder",
+      "aria-label": `Download ${entry.name} as a tar`,
+    }, ".tar") : null;
     const row = el("div", {
       role: "treeitem", "aria-level": level, "aria-expanded": folder ? "false" : null, tabindex: -1,
       class: `entry ${entry.kind}`, onclick: (event) => folder && event.target.closest("a") === null && this.toggle(row),
     },
     el("span", { class: "label" }, el("span", { class: "turn", "aria-hidden": "true" }), el("span", { class: "name" }, name),
-      el("span", { class: "note" }, this.note(entry))),
+      tar, el("span", { class: "note" }, this.note(entry))),
     el("span", { class: "size" }, this.size(entry)),
     el("span", { class: "changed" }, entry.changed ? moment(entry.changed) : ""));
     row.style.setProperty("--level", level);
@@ -90,8 +97,8 @@ export class Files {
     return row;
   }
 
-  address(entry) {
-    return `/api/runs/${this.run}/file?${new URLSearchParams({ snapshot: this.snapshot, path: entry.path })}`;
+  address(what, path) {
+    return `/api/runs/${this.run}/${what}?${new URLSearchParams({ snapshot: this.snapshot, path })}`;
   }
 
   size(entry) {
@@ -135,6 +142,7 @@ export class Files {
       End: () => this.reach(rows.at(-1)),
       ArrowRight: () => (open === "false" ? this.toggle(row) : open === "true" && this.reach(rows[at + 1])),
       ArrowLeft: () => (open === "true" ? this.toggle(row) : this.reach(this.parent(rows, at))),
+      d: () => row.querySelector("a")?.click(),
       Enter: () => (open === null ? row.querySelector("a")?.click() : this.toggle(row)),
     };
     const step = steps[event.key];

@@ -5,7 +5,9 @@ import { Files } from "./files.js";
 import { Log } from "./log.js";
 import { sentence } from "./sentence.js";
 import { Timeline } from "./timeline.js";
-import { bytes, clock, count, dollars, ended, isOver, place, seconds, tone } from "./words.js";
+import {
+  bytes, clock, count, dollars, ended, goesOn, interruptions, isOver, lost, lostInAll, place, seconds, tone,
+} from "./words.js";
 
 const TABS = [["log", "Log"], ["files", "Files"], ["attempts", "Attempts"]];
 // EC2's notice comes 120 s before the end; core/forecast.py counts on 110 of them.
@@ -91,7 +93,7 @@ export class RunView {
     if (story.name !== this.opened) return;
     this.story = story;
     this.body.classList.remove("unknown");
-    this.log.describe(story.attempts, story.outcome !== null);
+    this.log.describe(story.legs, story.outcome !== null);
     this.files.take(story.snapshot, story.saved_at);
     this.timeline.show(story);
     this.fillTable(story);
@@ -140,50 +142,46 @@ export class RunView {
   }
 
   fillTable(story) {
-    const told = JSON.stringify([story.state, story.attempts]);
+    const told = JSON.stringify([story.state, story.legs]);
     if (told === this.told) return;
     this.told = told;
     const head = ["", "Machine", "Began", "Ran", "Ended", "Saved", "Lost", "Back after"];
-    const rows = story.attempts.map((each, index) => attemptRow(each, story.attempts[index + 1], story)).reverse();
+    const rows = story.legs.map((each) => legRow(each, story)).reverse();
     this.table.replaceChildren(el("table", {},
       el("thead", {}, el("tr", {}, head.map((words) => el("th", { scope: "col" }, words)))), el("tbody", {}, rows)));
   }
 }
 
-function attemptRow(each, next, story) {
-  const silent = story.state === "silent" && !each.end;
-  const from = each.noticed ?? each.ended;
-  const again = next?.running && from ? Math.max(0, next.running - from) : null;
-  const ran = each.running ? (each.ended ?? (silent ? story.at : Date.now() / 1000)) - each.running : null;
-  const how = [silent ? "silent" : ended(each.end) || each.phase, each.exit].filter(Boolean).join(", ");
+function legRow(each, story) {
+  const silent = story.state === "silent" && goesOn(each);
+  const until = goesOn(each) && !silent ? Date.now() / 1000 : each.left_at;
+  const ran = each.running_at !== null && until !== null ? until - each.running_at : null;
+  const how = [silent ? "silent" : goesOn(each) ? each.phase : ended(each.end), each.exit].filter(Boolean).join(", ");
   return el("tr", {},
     el("th", { scope: "row" }, String(each.number)),
     el("td", {}, place(each), el("span", { class: "soft id" }, each.instance)),
-    el("td", {}, each.claimed ? clock(each.claimed) : "–"),
+    el("td", {}, each.claimed_at ? clock(each.claimed_at) : "–"),
     el("td", {}, seconds(ran)),
-    el("td", {}, how, each.message ? el("span", { class: "soft message" }, each.message) : null),
+    el("td", {}, how, each.why ? el("span", { class: "soft message" }, each.why) : null),
     el("td", {}, saved(each)),
-    el("td", {}, each.lost_s === null ? "–" : each.lost_s < 0.05 ? "nothing" : seconds(each.lost_s)),
-    el("td", {}, again === null ? "–" : seconds(again)));
+    el("td", {}, lost(each)),
+    el("td", {}, seconds(each.again_s)));
 }
 
 /** Several saves may have sent it: what is known of all together is when they were done. */
 function saved(each) {
   if (each.saved_bytes === null || each.save_s === null) return each.saves.length ? count(each.saves.length, "save") : "–";
-  const took = each.noticed ? `${seconds(each.ended - each.noticed)} after the notice` : `in ${seconds(each.save_s)}`;
+  const took = each.noticed_at ? `${seconds(each.left_at - each.noticed_at)} after the notice` : `in ${seconds(each.save_s)}`;
   return `${bytes(each.saved_bytes)} ${took}`;
 }
 
 /** [what, value, more] of what is known. */
 function numbers(story, now) {
-  const interruptions = story.attempts.filter((each) => ["interrupted", "died"].includes(each.end)).length;
-  const lost = story.attempts.reduce((sum, each) => sum + (each.lost_s ?? 0), 0);
-  const live = story.now, current = story.attempts.at(-1);
-  const kept = story.attempts.reduce((sum, each) => sum + each.kept_s, 0);
-  const found = [["Attempts", String(story.attempts.length), `${interruptions || "no"} interruption${interruptions === 1 ? "" : "s"}`],
-    ["Work kept", seconds(kept), lost < 0.05 ? "nothing lost" : `${seconds(lost)} lost`]];
+  const times = interruptions(story), live = story.now, current = story.legs.at(-1);
+  const found = [["Attempts", String(story.legs.length), `${times || "no"} interruption${times === 1 ? "" : "s"}`],
+    ["Work kept", seconds(story.kept.known), `${lostInAll(story)} lost`]];
   const running = story.state === "running" && live?.phase === "running";
-  if (story.outcome && story.began !== null) found.push(["Took", seconds(story.ended - story.began), waited(story)]);
+  if (story.outcome && story.asked_at !== null) found.push(["Took", seconds(story.ended_at - story.asked_at), waited(story)]);
   else if (story.saved_at) {
     const size = live?.last_save_bytes;
     found.push(["Last save", `${seconds(Math.floor(Math.max(0, now - story.saved_at)))} ago`,
@@ -194,20 +192,27 @@ function numbers(story, now) {
       found.push(["A notice needs", seconds(live.needed_s), live.needed_s <= USABLE_S ? "of 120 s: it fits" : "of 120 s: too much"]);
     }
     const unsaved = live.dirty_bytes === null ? "if it came now" : `${bytes(live.dirty_bytes)} not saved yet`;
-    if (current?.running) found.push(["A death would lose", seconds(Math.floor(Math.max(0, now - current.running - live.kept_s))), unsaved]);
+    if (current?.running_at) found.push(["A death would lose", seconds(Math.floor(Math.max(0, now - current.running_at - live.kept_s))), unsaved]);
   }
-  if (story.dollars !== null) found.push(["Cost", dollars(story.dollars), story.outcome ? "in all" : live ? "without this attempt" : "so far"]);
+  if (story.dollars.unknown < story.legs.length) found.push(["Cost", dollars(story.dollars.known), whose(story)]);
   return found;
+}
+
+/** Which attempts a cost is of. */
+function whose({ dollars: { unknown }, legs, outcome }) {
+  if (!unknown) return outcome ? "in all" : "so far";
+  if (unknown > 1) return `without ${count(unknown, "attempt")}`;
+  const other = legs.find((leg) => leg.dollars === null);
+  return other === legs.at(-1) && !outcome ? "without this attempt" : `without attempt ${other.number}`;
 }
 
 /** How much of it went by without a machine. */
 function waited(story) {
-  let free = story.began, sum = 0;
-  for (const each of story.attempts) {
-    if (each.claimed !== null && free !== null && !isOver(story.attempts[story.attempts.indexOf(each) - 1]?.end)) {
-      sum += Math.max(0, each.claimed - free);
-    }
-    free = each.ended;
+  let free = story.asked_at, sum = 0, before = null;
+  for (const each of story.legs) {
+    if (each.claimed_at !== null && free !== null && !isOver(before?.end)) sum += Math.max(0, each.claimed_at - free);
+    free = each.left_at;
+    before = each;
   }
   return `${seconds(sum)} of it waiting`;
 }

@@ -1,6 +1,6 @@
 // What became of a run, as one would say it.
 
-import { clock, count, place, seconds } from "./words.js";
+import { clock, count, interruptions, lostInAll, place, seconds } from "./words.js";
 
 const STARTING = {
   arriving: "The machine has come up", claiming: "The machine has come up", waiting: "Waiting for the attempt before it to hand over",
@@ -13,16 +13,16 @@ const ENDING = {
 };
 
 export function sentence(story, now) {
-  const current = story.attempts.at(-1), where = current ? place(current) : "";
+  const current = story.legs.at(-1), where = current ? place(current) : "";
   const on = where ? `, on ${where}` : "";
   switch (story.state) {
     case "running":
-      return `Running for ${whole(now - (current.running ?? current.claimed ?? now))}${on}.`
+      return `Running for ${whole(now - (current.running_at ?? current.claimed_at ?? now))}${on}.`
         + (story.now?.line ? ` It says: ${story.now.line}` : "");
     case "starting":
       return `${STARTING[story.now?.phase] ?? "Starting"}${on}.`;
     case "ending":
-      return `${ENDING[story.now?.phase] ?? "Ending"}${on}.` + (current?.gone_at ? ` EC2 takes the machine at ${clock(current.gone_at)}.` : "");
+      return `${ENDING[story.now?.phase] ?? "Ending"}${on}.` + (story.now?.gone_at ? ` EC2 takes the machine at ${clock(story.now.gone_at)}.` : "");
     case "waiting":
       return waiting(story, now);
     case "stuck":
@@ -38,19 +38,17 @@ export function sentence(story, now) {
 
 function waiting(story, now) {
   const { wait } = story;
-  if (!wait) return story.attempts.length ? "The next machine has been asked for." : "A machine has been asked for.";
+  if (!wait) return story.legs.length ? "The next machine has been asked for." : "A machine has been asked for.";
   const next = wait.next_at > now ? ` The next try is in ${whole(wait.next_at - now)}.` : "";
   return `Waiting for a machine for ${whole(now - wait.since)}: ${wait.why}.${next}`;
 }
 
 function over(story) {
-  const { outcome, attempts } = story;
-  const took = story.began !== null && story.ended !== null ? ` after ${seconds(story.ended - story.began)}` : "";
-  const interruptions = attempts.filter((each) => ["interrupted", "died"].includes(each.end)).length;
-  const lost = attempts.reduce((sum, each) => sum + (each.lost_s ?? 0), 0);
+  const { outcome, asked_at, ended_at } = story, times = interruptions(story);
+  const took = asked_at !== null && ended_at !== null ? ` after ${seconds(ended_at - asked_at)}` : "";
   const words = { succeeded: "Succeeded", failed: "Failed", stopped: "Stopped", limit: "Ended by a limit" };
-  const through = interruptions
-    ? `, through ${count(interruptions, "interruption")}, with ${lost < 0.05 ? "nothing" : `${seconds(lost)} of work`} lost` : "";
+  const amount = lostInAll(story), lost = amount === "nothing" ? amount : `${amount} of work`;
+  const through = times ? `, through ${count(times, "interruption")}, with ${lost} lost` : "";
   const said = `${words[story.state] ?? story.state}${took}${through}`;
   if (!outcome?.message) return `${said}.`;
   return `${said}: ${outcome.message}${/[.!?]$/.test(outcome.message) ? "" : "."}`;

@@ -4,10 +4,11 @@
 //   2               ┈┈┈┈░░▓▓▓▓▓▨✕    the wait for a machine; work that no snapshot kept; a death
 //   3                        ┈░░▓▓▓
 //
-// Below each bar stand the saves. What it shows is in the table of attempts too, in words.
+// What each was doing from when to when is the receipt's (person/timeline.py); here it gets its places. Below each bar
+// stand the saves. What it shows is in the table of attempts too, in words.
 
 import { el, svg } from "./dom.js";
-import { clock, day, ended, isOver, moment, place, seconds } from "./words.js";
+import { clock, day, ended, goesOn, isOver, lost, moment, place, seconds } from "./words.js";
 
 const BAR = 12, AXIS = 26, LEFT = 34, RIGHT = 16;
 // A lane's height, and with many attempts.
@@ -27,7 +28,7 @@ export class Timeline {
   }
 
   show(story) {
-    const grew = (story.attempts.length !== this.story?.attempts.length) || story.name !== this.story?.name;
+    const grew = (story.legs.length !== this.story?.legs.length) || story.name !== this.story?.name;
     this.story = story;
     this.draw();
     if (grew) this.box.scrollTop = this.box.scrollHeight;
@@ -43,10 +44,10 @@ export class Timeline {
   draw() {
     const { story, box } = this, width = box.clientWidth;
     if (!story || width < 60) return;
-    const now = story.ended ?? Date.now() / 1000;
-    const lanes = Math.max(1, story.attempts.length + (story.wait ? 1 : 0)), tall = lanes > MANY ? TIGHT : ROOMY;
-    const from = story.began ?? story.wait?.since ?? now;
-    const until = Math.max(now, from + 1, ...story.attempts.map((each) => each.ended ?? 0));
+    const now = story.ended_at ?? Date.now() / 1000;
+    const lanes = Math.max(1, story.legs.length + (story.wait ? 1 : 0)), tall = lanes > MANY ? TIGHT : ROOMY;
+    const from = story.asked_at ?? story.wait?.since ?? now;
+    const until = Math.max(now, from + 1, ...story.legs.map((each) => each.left_at ?? 0));
     const x = (at) => LEFT + ((at - from) / (until - from)) * (width - LEFT - RIGHT);
     const height = lanes * tall + 8, top = (index) => 4 + index * tall + (tall - BAR) / 2 - 2;
     const steps = axis(from, until, width);
@@ -56,8 +57,8 @@ export class Timeline {
     resize(this.svg, width, height);
     this.svg.replaceChildren(
       stripes(), svg("g", { class: "axis" }, steps.map(([at]) => rule(x(at), 0, height))),
-      ...story.attempts.map((each, index) => lane(story, each, index, x, until, width, top(index))),
-      ...(story.wait ? [waiting(story, x, until, top(story.attempts.length))] : []),
+      ...story.legs.map((each, index) => lane(story, each, index, x, until, width, top(index))),
+      ...(story.wait ? [waiting(story, x, until, top(story.legs.length))] : []),
     );
   }
 }
@@ -88,30 +89,30 @@ function axis(from, until, width) {
   return found;
 }
 
+const SAYS = {
+  in: (each, span) => `${place(each)}: arrived and restored in ${span}`,
+  work: (each, span) => `at work ${span}`,
+  out: (each, span) => `from notice to hand-over ${span}`,
+  lost: (each) => `${lost(each)} of work lost`,
+};
+
 function lane(story, each, index, x, until, width, y) {
   const group = svg("g", { class: "lane" });
-  const end = each.ended ?? until, begun = each.claimed ?? end, before = story.attempts[index - 1];
-  const bar = (kind, a, b, words) => {
-    if (a === null || b <= a) return;
-    group.append(svg("rect", { class: kind, x: x(a), y, width: Math.max(1, x(b) - x(a)), height: BAR, rx: 1.5 },
-      svg("title", {}, words)));
-  };
+  const silent = story.state === "silent" && goesOn(each), before = story.legs[index - 1];
+  const end = goesOn(each) && !silent ? until : each.left_at ?? each.claimed_at ?? until, begun = each.claimed_at ?? end;
   group.append(svg("text", { class: "number", x: LEFT - 10, y: y + BAR - 2, "text-anchor": "end" }, String(each.number)));
-  const since = before ? before.ended ?? begun : story.began ?? begun;
+  const since = !before ? story.asked_at ?? begun : goesOn(before) ? begun : before.left_at ?? begun;
   const rested = before && isOver(before.end); // a person took it up again: nobody waited
   if (begun > since && !rested) group.append(gap(since, begun, x, y, `waited ${seconds(begun - since)} for a machine`));
-  const worked = each.running ?? (each.end || each.phase === "running" ? each.restoring ?? begun : null);
-  const arrived = Math.min(worked ?? each.noticed ?? end, end);
-  bar("arriving", begun, arrived, `${place(each)}: arrived and restored in ${seconds(arrived - begun)}`);
-  const told = each.noticed ?? end;
-  const heard = story.state === "silent" && !each.end ? Math.min(story.at, end) : Math.min(told, end);
-  if (worked !== null) bar("working", worked, heard, `at work ${seconds(heard - worked)}`);
-  if (heard < Math.min(told, end)) group.append(gap(heard, end, x, y, `nothing heard for ${seconds(end - heard)}`));
-  if (each.noticed !== null) bar("told", each.noticed, end, `from notice to hand-over ${seconds(end - each.noticed)}`);
-  if (each.lost_s > 0) bar("lost", Math.max(worked, end - each.lost_s), end, `${seconds(each.lost_s)} of work lost`);
+  for (const { kind, start, end: left } of each.spans) {
+    const stop = left ?? end;
+    if (stop > start) group.append(svg("rect", { class: kind, x: x(start), y, width: Math.max(1, x(stop) - x(start)), height: BAR, rx: 1.5 },
+      svg("title", {}, SAYS[kind](each, seconds(stop - start)))));
+  }
+  if (silent) group.append(gap(end, until, x, y, `nothing heard for ${seconds(until - end)}`));
   if (each.saves.length) group.append(saves(each, x, y));
-  if (each.noticed !== null) group.append(diamond(x(each.noticed), y + BAR / 2, `notice, ${moment(each.noticed)}`));
-  if (each.end && each.end !== "interrupted") group.append(mark(each, x(end), y + BAR / 2));
+  if (each.noticed_at !== null) group.append(diamond(x(each.noticed_at), y + BAR / 2, `notice, ${moment(each.noticed_at)}`));
+  if (!goesOn(each) && each.end !== "interrupted") group.append(mark(each, x(end), y + BAR / 2, end));
   note(group, each, x(since), x(end), y, width);
   return group;
 }
@@ -123,7 +124,7 @@ function gap(from, to, x, y, words) {
 
 /** One path however many there are; what falls on one pixel is one stroke. */
 function saves(each, x, y) {
-  const places = new Set(each.saves.map(([at]) => Math.round(x(at) * 2) / 2));
+  const places = new Set(each.saves.map((at) => Math.round(x(at) * 2) / 2));
   const path = [...places].map((place) => `M${place} ${y + BAR + 2}v4`).join("");
   return svg("path", { class: "saves", d: path }, svg("title", {}, `${each.saves.length} saves`));
 }
@@ -132,8 +133,8 @@ function diamond(x, y, words) {
   return svg("path", { class: "notice", d: `M${x} ${y - 6}l5 6l-5 6l-5-6z` }, svg("title", {}, words));
 }
 
-function mark(each, x, y) {
-  const title = svg("title", {}, `${ended(each.end)}, ${moment(each.ended)}`);
+function mark(each, x, y, at) {
+  const title = svg("title", {}, `${ended(each.end)}, ${moment(at)}`);
   if (each.end === "died") {
     return svg("path", { class: "died", d: `M${x - 4} ${y - 4}l8 8m0-8l-8 8` }, title);
   }
@@ -143,7 +144,7 @@ function mark(each, x, y) {
 /** How it ended, beside the bar where there is room. */
 function note(group, each, left, right, y, width) {
   const words = each.end === "interrupted" && each.save_s !== null
-    ? `interrupted, saved in ${seconds(each.save_s)}` : each.end ? ended(each.end) : "";
+    ? `interrupted, saved in ${seconds(each.save_s)}` : goesOn(each) ? "" : ended(each.end);
   const room = words.length * SIGN + 14;
   if (!words || (right + room > width && left - LEFT < room)) return;
   const after = right + room <= width;
@@ -153,7 +154,7 @@ function note(group, each, left, right, y, width) {
 }
 
 function waiting(story, x, until, y) {
-  const last = story.attempts.at(-1), since = last?.ended ?? story.wait.since ?? story.began;
+  const last = story.legs.at(-1), since = (last && !goesOn(last) ? last.left_at : null) ?? story.wait.since ?? story.asked_at;
   return svg("g", { class: "lane" },
     svg("text", { class: "number", x: LEFT - 10, y: y + BAR - 2, "text-anchor": "end" }, String(story.wait.attempt)),
     gap(Math.min(since, until), until, x, y, story.wait.why));
@@ -161,6 +162,6 @@ function waiting(story, x, until, y) {
 
 function legend() {
   const item = (kind, words) => el("span", { class: `key ${kind}` }, words);
-  return el("figcaption", {}, item("gap", "waiting"), item("arriving", "arriving"), item("working", "at work"),
-    item("notice", "notice"), item("told", "saving, handing over"), item("saves", "save"), item("lost", "work lost"));
+  return el("figcaption", {}, item("gap", "waiting"), item("in", "arriving"), item("work", "at work"),
+    item("notice", "notice"), item("out", "saving, handing over"), item("saves", "save"), item("lost", "work lost"));
 }

@@ -59,8 +59,8 @@ export const day = (at) => DATE.format(at * 1000);
 export const moment = (at) => MOMENT.format(at * 1000);
 
 /** Where an attempt runs. */
-export function place(attempt) {
-  return [attempt.type, attempt.zone, attempt.market].filter(Boolean).join(" · ");
+export function place(leg) {
+  return [leg.instance_type, leg.zone, leg.market].filter(Boolean).join(" · ");
 }
 
 const ENDS = {
@@ -68,6 +68,26 @@ const ENDS = {
   succeeded: "succeeded", failed: "failed", stopped: "stopped", limit: "reached a limit",
 };
 export const ended = (end) => ENDS[end] ?? end;
+export const goesOn = (leg) => leg.end === "at work";
+export const interruptions = (story) => story.legs.filter((leg) => ["interrupted", "died"].includes(leg.end)).length;
+
+/** Work that no snapshot kept. Of a death there are bounds: nobody was there. */
+export function lost({ end, lost_s, lost_most_s }) {
+  return lost_s === null ? "–" : between(lost_s, end === "died" ? lost_most_s : lost_s);
+}
+
+export function lostInAll({ legs, lost: { known } }) {
+  const deaths = legs.filter((leg) => leg.end === "died" && leg.lost_s !== null);
+  const most = deaths.reduce((sum, leg) => sum + leg.lost_most_s - leg.lost_s, known);
+  return between(known, deaths.some((leg) => leg.lost_most_s === null) ? null : most);
+}
+
+function between(least, most) {
+  if (most === null) return `at least ${seconds(least)}`;
+  if (most < 0.05) return "nothing";
+  if (most - least < 0.05) return seconds(least);
+  return least < 0.05 ? `at most ${seconds(most)}` : `${seconds(least)} to ${seconds(most)}`;
+}
 
 /** The colour of a state: calm where nothing is to be done. */
 const TONES = {
