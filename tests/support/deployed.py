@@ -42,7 +42,7 @@ from spotrelay.stack import changes, destroying, progress
 from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Audience, Deployment, Wishes
 from spotrelay.stack.destroying import Destruction, Left
-from spotrelay.stack.standing import Standing
+from spotrelay.stack.standing import Standing, look
 from support.iam.front import Front, Keys
 from support.iam.policies import Caller, Need, Policy, decide
 from support.images import IMAGE
@@ -106,7 +106,19 @@ class Relay:
             with Account(region=REGION) as account:
                 return Deployment(account, Wishes(STACK, **wishes), audience).run().standing
 
-        standing = await asyncio.to_thread(make)
+        await asyncio.to_thread(make)
+        return await self.learn()
+
+    async def learn(self) -> Standing:
+        """What stands now, whoever deployed it. With a cloud that runs, the update reaches it at once."""
+
+        def see() -> Standing:
+            with Account(region=REGION) as account:
+                standing = look(account, STACK)
+                assert standing is not None, f"there is no stack {STACK}"
+                return standing
+
+        standing = await asyncio.to_thread(see)
         self.outputs = standing.outputs
         if self._cloud is not None:
             await self.front.refresh()
@@ -305,29 +317,41 @@ def without_waits() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def stack(folder: Path) -> AsyncIterator[Relay]:
-    """Deployed and carried over; no cloud runs on it yet."""
+async def account(folder: Path) -> AsyncIterator[Relay]:
+    """With images in it, and no stack yet."""
     plane = ControlPlane()
     with moto_server() as moto, without_waits():
         front = Front(plane, moto)
         await front.start()
         try:
             with person(front):
-                relay = Relay(folder, moto, plane, front)
-                await relay.deploy(image=IMAGE, types=TYPES, zones=ZONES)
-                yield relay
+                yield Relay(folder, moto, plane, front)
         finally:
             await front.close()
 
 
 @asynccontextmanager
+async def stack(folder: Path) -> AsyncIterator[Relay]:
+    """Deployed; no cloud runs on it yet."""
+    async with account(folder) as relay:
+        await relay.deploy(image=IMAGE, types=TYPES, zones=ZONES)
+        yield relay
+
+
+@asynccontextmanager
+async def running(relay: Relay, folder: Path) -> AsyncIterator[None]:
+    """What was deployed begins to work."""
+    options = {"plane": relay.plane, "provision": await relay.carry(), "store_url": relay.outputs["StoreUrl"]}
+    async with stage(folder, **options) as cloud:
+        # A machine's command sees the environment that the image was baked with: none of the person's keys.
+        clean = {name: value for name, value in cloud.baked.environment.items() if not name.startswith("AWS_")}
+        cloud.baked = replace(cloud.baked, environment=clean)
+        relay.runs_on(cloud)
+        yield
+
+
+@asynccontextmanager
 async def deployed(folder: Path) -> AsyncIterator[Relay]:
     """And running."""
-    async with stack(folder) as relay:
-        options = {"plane": relay.plane, "provision": await relay.carry(), "store_url": relay.outputs["StoreUrl"]}
-        async with stage(folder, **options) as cloud:
-            # A machine's command sees the environment that the image was baked with: none of the person's keys.
-            clean = {name: value for name, value in cloud.baked.environment.items() if not name.startswith("AWS_")}
-            cloud.baked = replace(cloud.baked, environment=clean)
-            relay.runs_on(cloud)
-            yield relay
+    async with stack(folder) as relay, running(relay, folder):
+        yield relay
