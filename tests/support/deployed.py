@@ -68,12 +68,14 @@ SETTABLE = {
 
 
 class Relay:
-    """The stack, deployed. `cloud` runs on it; `front` knows what everybody did."""
+    """The stack, deployed. `cloud` runs on it; `front` knows what everybody did. `function_environment`: what Lambda
+    has beside the stack's variables."""
 
     def __init__(self, folder: Path, moto: str, plane: ControlPlane, front: Front) -> None:
         self.front, self.plane = front, plane
         self.outputs: Mapping[str, str] = {}
         self.moto = moto
+        self.function_environment: dict[str, str] = {}
         self._folder = folder
         self._cloud: Stage | None = None
         self._routed: set[str] = set()
@@ -214,7 +216,12 @@ class Relay:
         assert found["Role"] == role
         settings = Settings(
             found["Handler"],
-            {**found["Environment"]["Variables"], **keys.environment(), "AWS_ENDPOINT_URL": self.front.endpoint},
+            {
+                **found["Environment"]["Variables"],
+                **keys.environment(),
+                "AWS_ENDPOINT_URL": self.front.endpoint,
+                **self.function_environment,
+            },
             timeout_s=found["Timeout"],
             concurrency=source["ScalingConfig"]["MaximumConcurrency"],
             name=name,
