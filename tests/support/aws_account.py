@@ -174,7 +174,7 @@ def _refusal(service: str, code: str, message: str, status: int, headers: dict[s
     match service:
         case "ec2":
             body = f"<Response><Errors><Error>{error}</Error></Errors></Response>"
-        case "sts" | "iam" | "cloudformation":
+        case "sts" | "iam" | "cloudformation" | "sns":
             body = f"<ErrorResponse><Error><Type>Sender</Type>{error}</Error></ErrorResponse>"
         case "s3":
             body = f"<Error>{error}</Error>"
