@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -25,15 +25,10 @@ from spotrelay.core import spec
 from spotrelay.core.lifecycle import Phase
 from spotrelay.history import History
 from spotrelay.local.machine import isolation
-from spotrelay.local.server import ControlPlane
-from spotrelay.stack.account import Account
-from spotrelay.stack.standing import look
 from support import deployed
-from support.deployed import ACCOUNT, REGION, Relay, name_of, person, without_waits
-from support.iam.front import Front
-from support.moto_server import moto_server
+from support.deployed import ACCOUNT, REGION, Relay, account, name_of, running
 from support.rehearsals import ROOT, Said, ended, environment, spotrelay
-from support.story import stage, until
+from support.story import until
 
 GUIDE = ROOT / "scripts" / "examples" / "guide.md"
 TRAIN = ROOT / "scripts" / "examples" / "pi" / "train.py"
@@ -80,43 +75,6 @@ def installed(folder: Path) -> Path:
     return folder
 
 
-@asynccontextmanager
-async def account(folder: Path) -> AsyncIterator[Relay]:
-    """With an image in it, and nothing else."""
-    plane = ControlPlane()
-    with moto_server() as moto, without_waits():
-        front = Front(plane, moto)
-        await front.start()
-        try:
-            with person(front):
-                yield Relay(folder, moto, plane, front)
-        finally:
-            await front.close()
-
-
-@asynccontextmanager
-async def taken_over(relay: Relay, folder: Path) -> AsyncIterator[None]:
-    """What the person deployed begins to work."""
-
-    def outputs() -> dict[str, str]:
-        with Account(region=REGION) as mine:
-            standing = look(mine, deployed.STACK)
-            assert standing is not None
-            return dict(standing.outputs)
-
-    relay.outputs = await asyncio.to_thread(outputs)
-    options = {"plane": relay.plane, "provision": await relay.carry(), "store_url": relay.outputs["StoreUrl"]}
-    async with stage(folder, **options) as cloud:
-        clean = {name: value for name, value in cloud.baked.environment.items() if not name.startswith("AWS_")}
-        cloud.baked = replace(cloud.baked, environment=clean)
-        relay.runs_on(cloud)
-        taking = asyncio.create_task(take(relay))
-        try:
-            yield
-        finally:
-            taking.cancel()
-
-
 def experiments() -> Iterator[tuple[str, str, str]]:
     """Of AWS FIS: its id, its role, and the instance it names."""
     for identity, found in list(fis_backends[ACCOUNT][REGION].experiments.items()):
@@ -125,8 +83,17 @@ def experiments() -> Iterator[tuple[str, str, str]]:
                 yield identity, found.role_arn, arn.rpartition("/")[2]
 
 
+@asynccontextmanager
+async def taking(relay: Relay) -> AsyncIterator[None]:
+    """EC2's part in experiments."""
+    task = asyncio.create_task(take(relay))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
 async def take(relay: Relay) -> None:
-    """EC2's part in an experiment."""
     done = set[str]()
     while True:
         for identity, role, instance in experiments():
@@ -169,7 +136,8 @@ async def test_the_guide_leads_to_a_finished_run(tmp_path: Path, monkeypatch: py
         said = await terminal.types(first)
         assert first.startswith("spotrelay deploy")
         assert 0 == said.status, said.err
-        async with taken_over(relay, tmp_path):
+        await relay.learn()
+        async with running(relay, tmp_path), taking(relay):
             for command in rest:
                 if command.startswith("spotrelay interrupt"):
                     await running_anew(relay)

@@ -386,6 +386,10 @@ def of_both(bench: Bench, client: Callable[[str], Any]) -> Calls:
             "sns:Publish",
             lambda: client("sns").publish(TopicArn=f"arn:aws:sns:{REGION}:123456789012:told", Message="x"),
         ),
+        "read a secret that is not for runs": (
+            "ssm:GetParameter",
+            lambda: client("ssm").get_parameter(Name="/spotrelays/password", WithDecryption=True),
+        ),
     }
 
 

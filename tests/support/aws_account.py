@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from threading import Thread
+from threading import Event, Thread
 from time import time
 from typing import Any
 from urllib.parse import parse_qs
@@ -44,6 +44,16 @@ _SIGNED = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/")
 Said = tuple[int, dict[str, str], bytes]
 
 
+@dataclass(frozen=True)
+class Held:
+    """A request that is waited for, and then waits itself."""
+
+    action: str
+    words: bytes
+    come: Event = field(default_factory=Event)
+    go_on: Event = field(default_factory=Event)
+
+
 @dataclass
 class Front:
     """Actions are named as AWS names them; in REST protocols by method and the beginning of the path."""
@@ -54,6 +64,7 @@ class Front:
     _answers: dict[tuple[str, str], Callable[[dict[str, Any]], Said]] = field(default_factory=dict)
     _rewrites: dict[str, Callable[[str], str]] = field(default_factory=dict)
     _quotas: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _held: list[Held] = field(default_factory=list)
 
     def refuse(
         self, action: str, code: str, message: str = "no", status: int = 400, *, region: str = "", **headers: str
@@ -76,9 +87,18 @@ class Front:
 
         self._answers[action, ""] = told
 
+    def hold(self, action: str, *, words: str = "") -> Event:
+        """It is taken, and not answered until `relent`; with `words`, where its body has them. The event: one came."""
+        held = Held(action, words.encode())
+        self._held.append(held)
+        return held.come
+
     def relent(self) -> None:
         """moto answers everything again."""
         self._answers.clear()
+        for each in self._held:
+            each.go_on.set()
+        self._held.clear()
 
     def quota(self, code: str, name: str, vcpus: float) -> None:
         """The account's own value."""
@@ -112,6 +132,11 @@ class Front:
         return [said]
 
     def _answer(self, action: str, environ: dict[str, Any], body: bytes) -> Said | None:
+        for held in self._held:
+            if action.startswith(held.action) and held.words in body:
+                held.come.set()
+                held.go_on.wait()
+                return _refusal(_service(environ), "SlowDown", "too late", 503, {})
         for (name, region), answer in self._answers.items():
             if action.startswith(name) and region in ("", _signed(environ, 1)):
                 return answer(environ)
@@ -149,7 +174,7 @@ def _refusal(service: str, code: str, message: str, status: int, headers: dict[s
     match service:
         case "ec2":
             body = f"<Response><Errors><Error>{error}</Error></Errors></Response>"
-        case "sts" | "iam" | "cloudformation":
+        case "sts" | "iam" | "cloudformation" | "sns":
             body = f"<ErrorResponse><Error><Type>Sender</Type>{error}</Error></ErrorResponse>"
         case "s3":
             body = f"<Error>{error}</Error>"
@@ -200,6 +225,7 @@ def account() -> Iterator[Front]:
             make_images()
             yield front
         finally:
+            front.relent()
             server.shutdown()
             thread.join()
             server.server_close()

@@ -42,7 +42,7 @@ from spotrelay.stack import changes, destroying, progress
 from spotrelay.stack.account import Account
 from spotrelay.stack.deploying import Audience, Deployment, Wishes
 from spotrelay.stack.destroying import Destruction, Left
-from spotrelay.stack.standing import Standing
+from spotrelay.stack.standing import Standing, look
 from support.iam.front import Front, Keys
 from support.iam.policies import Caller, Need, Policy, decide
 from support.images import IMAGE
@@ -68,12 +68,14 @@ SETTABLE = {
 
 
 class Relay:
-    """The stack, deployed. `cloud` runs on it; `front` knows what everybody did."""
+    """The stack, deployed. `cloud` runs on it; `front` knows what everybody did. `function_environment`: what Lambda
+    has beside the stack's variables."""
 
     def __init__(self, folder: Path, moto: str, plane: ControlPlane, front: Front) -> None:
         self.front, self.plane = front, plane
         self.outputs: Mapping[str, str] = {}
         self.moto = moto
+        self.function_environment: dict[str, str] = {}
         self._folder = folder
         self._cloud: Stage | None = None
         self._routed: set[str] = set()
@@ -106,7 +108,19 @@ class Relay:
             with Account(region=REGION) as account:
                 return Deployment(account, Wishes(STACK, **wishes), audience).run().standing
 
-        standing = await asyncio.to_thread(make)
+        await asyncio.to_thread(make)
+        return await self.learn()
+
+    async def learn(self) -> Standing:
+        """What stands now, whoever deployed it. With a cloud that runs, the update reaches it at once."""
+
+        def see() -> Standing:
+            with Account(region=REGION) as account:
+                standing = look(account, STACK)
+                assert standing is not None, f"there is no stack {STACK}"
+                return standing
+
+        standing = await asyncio.to_thread(see)
         self.outputs = standing.outputs
         if self._cloud is not None:
             await self.front.refresh()
@@ -202,7 +216,12 @@ class Relay:
         assert found["Role"] == role
         settings = Settings(
             found["Handler"],
-            {**found["Environment"]["Variables"], **keys.environment(), "AWS_ENDPOINT_URL": self.front.endpoint},
+            {
+                **found["Environment"]["Variables"],
+                **keys.environment(),
+                "AWS_ENDPOINT_URL": self.front.endpoint,
+                **self.function_environment,
+            },
             timeout_s=found["Timeout"],
             concurrency=source["ScalingConfig"]["MaximumConcurrency"],
             name=name,
@@ -305,29 +324,41 @@ def without_waits() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def stack(folder: Path) -> AsyncIterator[Relay]:
-    """Deployed and carried over; no cloud runs on it yet."""
+async def account(folder: Path) -> AsyncIterator[Relay]:
+    """With images in it, and no stack yet."""
     plane = ControlPlane()
     with moto_server() as moto, without_waits():
         front = Front(plane, moto)
         await front.start()
         try:
             with person(front):
-                relay = Relay(folder, moto, plane, front)
-                await relay.deploy(image=IMAGE, types=TYPES, zones=ZONES)
-                yield relay
+                yield Relay(folder, moto, plane, front)
         finally:
             await front.close()
 
 
 @asynccontextmanager
+async def stack(folder: Path) -> AsyncIterator[Relay]:
+    """Deployed; no cloud runs on it yet."""
+    async with account(folder) as relay:
+        await relay.deploy(image=IMAGE, types=TYPES, zones=ZONES)
+        yield relay
+
+
+@asynccontextmanager
+async def running(relay: Relay, folder: Path) -> AsyncIterator[None]:
+    """What was deployed begins to work."""
+    options = {"plane": relay.plane, "provision": await relay.carry(), "store_url": relay.outputs["StoreUrl"]}
+    async with stage(folder, **options) as cloud:
+        # A machine's command sees the environment that the image was baked with: none of the person's keys.
+        clean = {name: value for name, value in cloud.baked.environment.items() if not name.startswith("AWS_")}
+        cloud.baked = replace(cloud.baked, environment=clean)
+        relay.runs_on(cloud)
+        yield
+
+
+@asynccontextmanager
 async def deployed(folder: Path) -> AsyncIterator[Relay]:
     """And running."""
-    async with stack(folder) as relay:
-        options = {"plane": relay.plane, "provision": await relay.carry(), "store_url": relay.outputs["StoreUrl"]}
-        async with stage(folder, **options) as cloud:
-            # A machine's command sees the environment that the image was baked with: none of the person's keys.
-            clean = {name: value for name, value in cloud.baked.environment.items() if not name.startswith("AWS_")}
-            cloud.baked = replace(cloud.baked, environment=clean)
-            relay.runs_on(cloud)
-            yield relay
+    async with stack(folder) as relay, running(relay, folder):
+        yield relay

@@ -20,10 +20,10 @@ ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 TYPES = ("m5.large", "m6i.large")
 
 
-def deploy(front: Front) -> dict[str, str]:
-    """Its outputs."""
+def deploy(front: Front, **more: Any) -> dict[str, str]:
+    """Its outputs. `more`: of the wishes."""
     audience = Audience(lambda _: None, lambda _: None, lambda _: None, lambda _: True)
-    wishes = Wishes(STACK, image=IMAGE, types=list(TYPES), zones=list(ZONES))
+    wishes = Wishes(STACK, image=IMAGE, types=list(TYPES), zones=list(ZONES), **more)
     hasty = patch.object(progress, "EVERY_S", 0.0), patch.object(changes, "POLL_S", 0.0)
     with patch.dict(os.environ, environment(front)), hasty[0], hasty[1], Account() as account:
         account.ec2.create_tags(Resources=[IMAGE], Tags=[{"Key": "spotrelay:version", "Value": spotrelay.__version__}])

@@ -36,6 +36,7 @@ from spotrelay.core.messages import ResumeRequest
 from spotrelay.history import History
 from spotrelay.local.cloud import Computer, Image, LocalCloud
 from spotrelay.local.instances import State
+from spotrelay.local.lambda_runtime import Invocation
 from spotrelay.local.machine import isolation
 from spotrelay.local.provision import Provision
 from spotrelay.ports import Store
@@ -126,6 +127,11 @@ class Stage(LocalCloud):
 
     def ring(self, run: str, attempt: int) -> None:
         self.plane.sqs.queue(self.provision.queue).send(ResumeRequest(run, attempt).encode())
+
+    async def sweep(self) -> Invocation:
+        """As its schedule does it; past the queue, so that one knows when it is over, and two can be at it."""
+        assert self._function is not None
+        return await self._function.invoke({"Records": [{"messageId": "sweep", "body": '{"sweep": {}}'}]})
 
     async def quiet(self) -> None:
         """No message is left, in no queue, and none was given up."""

@@ -11,6 +11,7 @@ import contextlib
 import re
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import botocore.exceptions
@@ -23,6 +24,8 @@ CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard",
 ACTION = "aws:ec2:send-spot-instance-interruptions"
 # EC2's own two minutes, and the least that FIS takes.
 NOTICE = "PT2M"
+# Of a template that is not needed any more. Left there it is in nobody's way, and costs nothing.
+CLEARED_WITHIN_S = 3.0
 # FIS says "running" within seconds; it assumes the role, and finds the instance, before that.
 BEGUN_WITHIN_S, LOOK_S = 60.0, 1.0
 _ROLE = re.compile(r"arn:(?P<partition>[\w-]+):iam::(?P<account>\d{12}):role/.+")
@@ -31,7 +34,8 @@ _BEGUN = {"running", "completed"}
 
 
 class Fis:
-    """`role`: the ARN of what FIS becomes to send the notice. Raises NotInterruptible for one that is none."""
+    """`role`: the ARN of what FIS becomes to send the notice. `begun`: the experiment was asked for; from here on the
+    notice may come, whatever becomes of the rest. Raises NotInterruptible for a role that is none."""
 
     def __init__(self, role: str, region: str, *, looks_every_s: float = LOOK_S) -> None:
         match = _ROLE.fullmatch(role)
@@ -40,20 +44,25 @@ class Fis:
         self._role, self._region, self._every_s = role, region, looks_every_s
         self._arn = f"arn:{match['partition']}:ec2:{region}:{match['account']}:instance/"
         self._client: Any = None
+        self.begun = False
+        # Its own, which nobody waits for: a call cannot be called back, and whoever leaves would wait for its end. Two,
+        # as the template goes while the experiment may still be asked for.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="fis")
 
     async def interrupt(self, instance: str) -> None:
         """Returns when the notice is on its way. Raises NotInterruptible, with AWS's reason."""
         template = await self._asked("create_experiment_template", **self._template(instance))
         identity = template["experimentTemplate"]["id"]
         try:
+            self.begun = True
             started = await self._asked(
                 "start_experiment", experimentTemplateId=identity, clientToken=secrets.token_hex(16)
             )
             await self._begun(started["experiment"]["id"])
         finally:
-            # Left there it is in nobody's way, and costs nothing.
-            with contextlib.suppress(NotInterruptible):
-                await asyncio.shield(self._asked("delete_experiment_template", id=identity))
+            with contextlib.suppress(NotInterruptible, TimeoutError):
+                async with asyncio.timeout(CLEARED_WITHIN_S):
+                    await self._asked("delete_experiment_template", id=identity)
 
     async def _begun(self, experiment: str) -> None:
         until = time.monotonic() + BEGUN_WITHIN_S
@@ -99,13 +108,14 @@ class Fis:
             return answer
 
         try:
-            return await asyncio.to_thread(ask)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
         except botocore.exceptions.ClientError as error:
             raise _refused(call, error) from error
         except botocore.exceptions.BotoCoreError as error:
             raise NotInterruptible(f"AWS FIS: {error}", next_step="check region, network and credentials") from error
 
     def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             self._client.close()
 

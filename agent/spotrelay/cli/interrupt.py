@@ -11,11 +11,13 @@ import typer
 
 from spotrelay.cli.account import AsJson
 from spotrelay.cli.groups import grouped
+from spotrelay.cli.leaving import said_when_left
 from spotrelay.cli.naming import RunName
 from spotrelay.cli.place import Bucket, Place
 from spotrelay.core.errors import NotInterruptible
 
 if TYPE_CHECKING:
+    from spotrelay.aws.fis import Fis
     from spotrelay.core import records
 
 
@@ -48,25 +50,36 @@ def interrupt(
         step = "interrupt it by what it runs on, or use spotrelay rehearse"
         raise NotInterruptible("a run in a folder has no machine of EC2's to interrupt", next_step=step)
     opened = where.open_store()
+    console = Console(stderr=True, highlight=False)
 
-    async def work() -> tuple[str, records.Claim]:
-        name = await runs.find(opened, run)
-        claim = await victim(opened, name, at=time.time())
-        # A zone's name is its region's and a letter; local zones have longer ones, and no spot of this kind.
-        fis = Fis(role or _role(place), where.region or claim.zone[:-1])
-        try:
-            await fis.interrupt(claim.instance)
-        finally:
-            fis.close()
-        return name, claim
+    async def found() -> tuple[str, records.Claim]:
+        with said_when_left(console, "Left: nothing was interrupted."):
+            name = await runs.find(opened, run)
+            return name, await victim(opened, name, at=time.time())
 
-    name, claim = asyncio.run(work())
+    async def interrupted(fis: Fis, instance: str) -> None:
+        with said_when_left(console, lambda: _left(name, fis, place.options)):
+            await fis.interrupt(instance)
+
+    # Twice on the loop: between the two the stack is asked, and that is nothing for a loop to wait for.
+    name, claim = asyncio.run(found())
+    # A zone's name is its region's and a letter; local zones have longer ones, and no spot of this kind.
+    fis = Fis(role or _role(place), where.region or claim.zone[:-1])
+    try:
+        asyncio.run(interrupted(fis, claim.instance))
+    finally:
+        fis.close()
     if as_json:
         print(json.dumps({"run": name, "instance": claim.instance, "zone": claim.zone}, indent=2))
         return
-    console = Console(stderr=True, highlight=False)
     console.print(f"{name}: {claim.instance} has its notice, and two minutes.", markup=False, soft_wrap=True)
     console.print(f"  to watch it   spotrelay logs -f {name}{place.options}", markup=False, soft_wrap=True)
+
+
+def _left(name: str, fis: Fis, options: str) -> str:
+    if not fis.begun:
+        return "Left: nothing was interrupted."
+    return f"Left: {name} may be interrupted all the same. To see it: spotrelay status {name}{options}"
 
 
 def _role(place: Place) -> str:

@@ -12,6 +12,7 @@ import typer
 from spotrelay.cli.account import AsJson
 from spotrelay.cli.flags import Changes, Follow, Settings
 from spotrelay.cli.groups import grouped
+from spotrelay.cli.leaving import said_when_left
 from spotrelay.cli.naming import RunName
 from spotrelay.cli.place import Place
 
@@ -56,7 +57,8 @@ def resume(
     async def work() -> tuple[Resumed, records.Outcome | None]:
         name = await runs.find(opened, run)
         bell = where.open_queue()
-        resumed = await take_up(opened, bell, name, given=given, settings=settings or [], at=time.time())
+        with said_when_left(console, _left(name)):
+            resumed = await take_up(opened, bell, name, given=given, settings=settings or [], at=time.time())
         _say(resumed, console)
         outcome = await until_over(opened, name, console, options=place.options) if follow else None
         return resumed, outcome
@@ -74,6 +76,11 @@ def resume(
         print(json.dumps(document, indent=2))
     if outcome is not None:
         judge(name, outcome, place.options)
+
+
+def _left(name: str) -> str:
+    """As `person.resume` has it: whenever it ends, one of the two is so."""
+    return f"Left: {name} is over as before, or goes on within minutes. The same command again makes sure of it."
 
 
 def _say(resumed: Resumed, console: Console) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from spotrelay.cli.account import AsJson, Yes
 from spotrelay.cli.groups import grouped
+from spotrelay.cli.leaving import said_when_left
 from spotrelay.cli.naming import RunNames, by
 from spotrelay.cli.place import Bucket
 from spotrelay.core.errors import UsageError
@@ -46,7 +47,7 @@ def rm(
     console = Console(stderr=True, highlight=False)
     opened = place.find().open_store()
     # Twice on the loop: between the two a person is asked, and that is nothing for a loop to wait for.
-    found = asyncio.run(_found(opened, names, force=force))
+    found = asyncio.run(_found(opened, names, console, force=force))
     if not (yes or _sure(found, console)):
         print("Nothing was removed.")
         raise typer.Exit(1)
@@ -55,26 +56,34 @@ def rm(
         print(json.dumps([{"run": each.run, "objects": each.objects, "bytes": each.bytes} for each in found], indent=2))
 
 
-async def _found(store: BrowsableStore, names: list[str], *, force: bool) -> list[Holding]:
+async def _found(store: BrowsableStore, names: list[str], console: Console, *, force: bool) -> list[Holding]:
     """All are looked at before any is removed."""
     from spotrelay.person import remove, runs  # noqa: PLC0415 - as above
 
-    known = await runs.names(store)
-    found = []
-    for name in dict.fromkeys(runs.meant(text, known) for text in names):
-        await remove.check(store, name, by=by(), at=time.time(), force=force)
-        found.append(await remove.holding(store, name))
-    return found
+    with said_when_left(console, "Left: nothing was removed."):
+        known = await runs.names(store)
+        found = []
+        for name in dict.fromkeys(runs.meant(text, known) for text in names):
+            await remove.check(store, name, by=by(), at=time.time(), force=force)
+            found.append(await remove.holding(store, name))
+        return found
 
 
 async def _removed(store: BrowsableStore, found: list[Holding], console: Console, *, quiet: bool) -> None:
     from spotrelay.person import remove  # noqa: PLC0415 - as above
 
-    for each in found:
-        with console.status(f"removing {each.run}"):
+    for number, each in enumerate(found):
+        left = _left(each.run, [other.run for other in found[number + 1 :]])
+        with said_when_left(console, left), console.status(f"removing {each.run}"):
             await remove.remove(store, each, at=time.time())
         if not quiet:
             console.print(f"{each.run} is gone: {_size(each)} freed", markup=False, soft_wrap=True)
+
+
+def _left(amid: str, untouched: list[str]) -> str:
+    """As `person.remove` has it: half of a run is still seen for one that is over."""
+    whole = f" {', '.join(untouched)}: not touched." if untouched else ""
+    return f"Left amid {amid}: what remains of it starts nothing, and the same command again removes it.{whole}"
 
 
 def _size(each: Holding) -> str:

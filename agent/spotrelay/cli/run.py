@@ -6,8 +6,6 @@ import asyncio
 import itertools
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +14,7 @@ import typer
 from spotrelay.cli.account import AsJson
 from spotrelay.cli.flags import Follow, Job, Machines, Settings, Until
 from spotrelay.cli.groups import grouped
+from spotrelay.cli.leaving import said_when_left
 from spotrelay.cli.naming import by
 from spotrelay.cli.place import Place
 from spotrelay.core import run_toml, spec
@@ -122,7 +121,7 @@ def _begin(place: Place, wish: Wish, here: Path, stays: Stays, *, follow: bool, 
     opened = where.open_store()
 
     async def work() -> tuple[Begun, records.Outcome | None]:
-        with _said_when_left(console):
+        with said_when_left(console, "Left: nothing runs. The same command again goes on from here."):
             begun = await _saved(opened, where.open_queue(), wish, here, stays, console)
         _say(begun, console, place.options)
         outcome = None
@@ -158,16 +157,6 @@ async def _saved(store: Any, queue: Any, wish: Wish, here: Path, stays: Stays, c
             progress=sending.show,
         )
         return await beginning.run()
-
-
-@contextmanager
-def _said_when_left(console: Console) -> Iterator[None]:
-    """Ctrl-C before the run is begun."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        console.print("Stopped: nothing runs. The same command again goes on from here.", soft_wrap=True)
-        raise
 
 
 def _tell_of(here: Path, excluded: list[str], stays: Stays, console: Console) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from spotrelay.cli.account import AsJson
 from spotrelay.cli.groups import grouped
+from spotrelay.cli.leaving import said_when_left
 from spotrelay.cli.naming import RunName, by
 from spotrelay.cli.place import Place
 
@@ -47,7 +48,8 @@ def stop(
 
     async def work() -> tuple[str, Stopping, records.Outcome | None]:
         name = await runs.find(opened, run)
-        said = await end(opened, where.open_queue(), name, by=by(), at=time.time(), now=now)
+        with said_when_left(console, f"Left: {name} may not have been told. The same command again makes sure of it."):
+            said = await end(opened, where.open_queue(), name, by=by(), at=time.time(), now=now)
         outcome = said.before.outcome
         if follow and outcome is None:
             outcome = await until_over(opened, name, console, options=place.options)

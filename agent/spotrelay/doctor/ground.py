@@ -97,9 +97,9 @@ class Ground:
         self.kinds = Known("the instance types", self._ask_kinds)
         self.zones = Known("the zones", self._ask_zones)
 
-    def aws(self, words: str) -> str:
-        """A command of AWS's CLI that means this region and these credentials, to copy."""
-        return f"aws {words}{self._where(self.region.get())}"
+    def aws(self, words: str, *, region: str = "") -> str:
+        """A command of AWS's CLI that means this region (or that one) and these credentials, to copy."""
+        return f"aws {words}{self._where(region or self.region.get())}"
 
     def spotrelay(self, command: str, *, stack: str = "", region: str = "") -> str:
         """A command of ours about this stack; or about another one, or in another region."""

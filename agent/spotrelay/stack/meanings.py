@@ -73,6 +73,7 @@ _CALLS = {
     "lambda": "GetFunctionConfiguration GetFunctionConcurrency ListEventSourceMappings UpdateEventSourceMapping",
     "sqs": "GetQueueAttributes",
     "cloudwatch": "GetMetricStatistics DescribeAlarms",
+    "sns": "ListSubscriptionsByTopic",
     "s3": "GetBucketPolicy PutObject",
     "servicequotas": "GetServiceQuota GetAWSDefaultServiceQuota ListRequestedServiceQuotaChangeHistoryByQuota",
     "ec2": "DescribeRegions DescribeAvailabilityZones DescribeInstanceTypes DescribeInstanceTypeOfferings "

@@ -76,12 +76,20 @@ class Call:
         return target.rpartition(".")[2] or self.form.get("Action", "")
 
 
-def other_needs(call: Call) -> list[Need]:
-    """Of services that roles of the stack do not call, or that know no resources: the action on everything.
+def other_needs(call: Call, account: str) -> list[Need]:
+    """Of every other service: the action, on the parameter or topic that it names; where roles of the stack do not
+    call, or nothing can be named, on everything.
 
     REST services (Lambda, Scheduler) name no action; then it is the method and the path, which no policy grants but one
     that grants all.
     """
     prefix = call.headers.get("x-amz-target", "").partition(".")[0]
     service = TARGETS.get(prefix) or SERVICES.get(call.service, call.service)
-    return [Need(f"{service}:{call.action or f'{call.method} {call.path}'}", "*")]
+    return [Need(f"{service}:{call.action or f'{call.method} {call.path}'}", _named(call, account))]
+
+
+def _named(call: Call, account: str) -> str:
+    if call.service == "ssm" and "Name" in call.document:
+        name = str(call.document["Name"]).removeprefix("/")
+        return f"arn:aws:ssm:{call.region}:{account}:parameter/{name}"
+    return call.form.get("TopicArn", "*") if call.service == "sns" else "*"

@@ -182,10 +182,15 @@ class Front:
         """The refusal; None for a call that may be made. Raises Unknown."""
         if call.service == "ec2":
             return await self._judge_ec2(call, principal)
-        needs = {"s3": s3_needs, "sqs": lambda call: sqs_needs(call, self._plane.account)}.get(
-            call.service, other_needs
-        )
-        return self._refusal(needs(call), call, principal)
+        account = self._plane.account
+        match call.service:
+            case "s3":
+                needs = s3_needs(call)
+            case "sqs":
+                needs = sqs_needs(call, account)
+            case _:
+                needs = other_needs(call, account)
+        return self._refusal(needs, call, principal)
 
     async def _judge_ec2(self, call: Call, principal: Principal) -> web.Response | None:
         assert self._models is not None
