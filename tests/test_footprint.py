@@ -29,7 +29,7 @@ def test_an_agent_on_an_instance_loads_nothing_that_it_seldom_uses() -> None:
             async with daemon.InstanceMetadata("http://127.0.0.1:9") as metadata:
                 keys_of = daemon.of_instance(metadata, os.environ, wall=time.time)
                 daemon.open_store("s3://bucket/prefix", credentials=keys_of)
-                daemon.SqsQueue("https://sqs.eu-west-1.amazonaws.com/1/q", region="eu-west-1", credentials=keys_of)
+                daemon.SqsQueue("https://sqs.eu-west-1.amazonaws.com/1/q", daemon.Caller("eu-west-1", keys_of))
 
         asyncio.run(main())
         print(*sorted({name.partition(".")[0] for name in sys.modules}))

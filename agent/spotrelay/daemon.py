@@ -26,6 +26,7 @@ from spotrelay import host
 from spotrelay.attempt import Arrival, Attempt
 from spotrelay.aws.credentials import of_instance
 from spotrelay.aws.imds import InstanceMetadata
+from spotrelay.aws.json_request import Caller
 from spotrelay.aws.queue import SqsQueue
 from spotrelay.aws.secrets import SsmSecrets
 from spotrelay.aws.store import open_store
@@ -91,16 +92,8 @@ class Arriving:
         os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = identity.region
         keys_of = of_instance(self._metadata, os.environ, wall=self._wall)
         store = open_store(user_data.store, credentials=keys_of)
-        queue = SqsQueue(
-            user_data.queue,
-            region=identity.region,
-            credentials=keys_of,
-            endpoint=self._settings.endpoint,
-            wall=self._wall,
-        )
-        secrets = SsmSecrets(
-            region=identity.region, credentials=keys_of, endpoint=self._settings.endpoint, wall=self._wall
-        )
+        caller = Caller(identity.region, keys_of, self._settings.endpoint, self._wall)
+        queue, secrets = SqsQueue(user_data.queue, caller), SsmSecrets(caller)
         if user_data.spec is not None:
             assignment = await self._begin(store, identity, user_data.spec)
         else:

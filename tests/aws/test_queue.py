@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from moto.server import ThreadedMotoServer
 
 from spotrelay.aws.credentials import Given, Keys
+from spotrelay.aws.json_request import Caller
 from spotrelay.aws.queue import SqsQueue
 from spotrelay.aws.signature import signed
 from spotrelay.core.errors import QueueError
@@ -30,7 +31,7 @@ AT = 1_790_000_000.0
 
 def queue_at(url: str, endpoint: str | None = None, keys: Keys | None = None) -> SqsQueue:
     given = Given(keys or Keys("AKIA", "hush", "session"))
-    return SqsQueue(url, region="us-east-1", credentials=given, endpoint=endpoint)
+    return SqsQueue(url, Caller("us-east-1", given, endpoint))
 
 
 @pytest.fixture(scope="module")

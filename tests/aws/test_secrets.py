@@ -21,7 +21,7 @@ HUSH = "hush-hush ünïcode"
 
 
 def secrets(endpoint: str) -> SsmSecrets:
-    return SsmSecrets(region="us-east-1", credentials=Given(Keys("AKIA", "key", "session")), endpoint=endpoint)
+    return SsmSecrets(json_request.Caller("us-east-1", Given(Keys("AKIA", "key", "session")), endpoint))
 
 
 @pytest.fixture(scope="module")

@@ -34,11 +34,13 @@ class S3:
 
     def __init__(self) -> None:
         self.asked: list[web.Request] = []
+        self.came = asyncio.Event()
         self.objects: dict[str, bytes] = {}
         self.answers: list[tuple[int, str] | Handler] = []  # refusals, or what to do
 
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.append(request)
+        self.came.set()
         body = await request.read()
         if self.answers:
             answer = self.answers.pop(0)
@@ -160,7 +162,8 @@ async def test_no_attempt_after_patience_has_ended(s3: S3) -> None:
         await bucket(patience=0.3).put("a", b"1")
 
     asked = len(s3.asked)
-    await asyncio.sleep(0.3)  # as long again: whatever was left behind would show
+    # Nothing is what is waited for, and nothing tells when it has come: as long again as the attempts went on.
+    await asyncio.sleep(0.3)
     assert asked == len(s3.asked) > 1
 
 
@@ -169,15 +172,14 @@ async def test_a_cancelled_call_is_not_tried_again(s3: S3) -> None:
     s3.answers = [(503, "SlowDown")] * 1000
     call = asyncio.create_task(bucket().put("a", b"1"))
     async with asyncio.timeout(5):
-        while not s3.asked:
-            await asyncio.sleep(0.005)
+        await s3.came.wait()
 
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
 
     asked = len(s3.asked)
-    await asyncio.sleep(0.3)  # three first waits long
+    await asyncio.sleep(0.3)  # for nothing, as above: three first waits long
     assert asked == len(s3.asked)
 
 

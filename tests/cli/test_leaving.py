@@ -1,4 +1,4 @@
-"""Ctrl-C amid rm, resume, stop and interrupt, while AWS says nothing: real processes, and a request without an answer.
+"""Ctrl-C amid run, rm, resume, stop and interrupt, while AWS says nothing: real processes, a request without an answer.
 
 The exit code is the shell's, what was done is said, nothing is waited for; and the same command goes on from there.
 """
@@ -168,6 +168,29 @@ async def test_resume_amid_it(at: Terminal, moment: str, about: str, is_over: bo
     assert 0 == again.status, again.err
     assert keys.outcome("vit") not in await everything(at.store)
     assert at.rings() >= 1
+
+
+BEGINNING = {
+    "its name": (f"PUT {about(keys.begun('vit'))}", "nothing runs"),
+    "a snapshot": (f"PUT {about(keys.snapshots('vit'))}", "nothing runs"),
+    "its spec": (f"PUT {about(keys.spec('vit'))}", "vit may be begun already"),
+    "the bell": ("SendMessage", "vit may be begun already"),
+}
+
+
+@pytest.mark.parametrize(("moment", "told"), BEGINNING.values(), ids=BEGINNING.keys())
+async def test_run_amid_it(at: Terminal, moment: str, told: str) -> None:
+    """Whether a machine may come is said: one that nobody expects is paid for all the same. The same command again
+    begins it to its end."""
+    (at.folder / "train.py").write_text("print('step 1')\n")
+    words = ("run", "--name", "vit", "--", "python", "train.py")
+    said = await at.leaves(*words, at=moment)
+
+    assert told in said.err
+    assert ("may be begun" in told) or keys.spec("vit") not in await everything(at.store)
+    again = await at.types(*words)
+    assert (0, "vit\n") == (again.status, again.out), again.err
+    assert keys.spec("vit") in await everything(at.store)
 
 
 async def test_stop_amid_it(at: Terminal) -> None:

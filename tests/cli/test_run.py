@@ -155,7 +155,10 @@ async def test_following_is_left_by_ctrl_c(at: Desk) -> None:
     """The run goes on, and that is said."""
     process = await start("run", "--follow", "--", "python", "train.py", cwd=at.folder, env=at.environment)
     await until(lambda: at.rings() == 1, what="the bell")
-    await asyncio.sleep(0.5)  # it may be anywhere between the bell and the first look: all of it is the run's
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        while b"waiting for a machine" not in await process.stderr.readline():
+            pass  # what it says before it follows
     process.send_signal(signal.SIGINT)
     said = await ended(process)
 

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from support.rehearsals import environment, spotrelay, start
+from support.story import until
 
 
 @asynccontextmanager
@@ -70,8 +71,7 @@ async def test_a_browser_is_started_with_an_address_that_works_once(tmp_path: Pa
     browser.chmod(0o755)
     env = environment(BROWSER=str(browser))
     async with page(tmp_path, env=env) as (address, _):
-        while not note.exists():
-            await asyncio.sleep(0.02)
+        await until(note.exists, what="a browser")
         ticket = note.read_text()
         assert address.partition("=")[0] == ticket.partition("=")[0]
         assert address != ticket

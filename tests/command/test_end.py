@@ -98,7 +98,7 @@ async def test_waiters_may_be_many_and_cancelled(start: Start) -> None:
     """A waiter that is cancelled takes the news from nobody else."""
     child = await start("sleep", "0.1")
     impatient = asyncio.ensure_future(child.wait())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn of the loop, in which it begins to wait: no time has to pass
     impatient.cancel()
 
     assert [Exited(0), Exited(0)] == await asyncio.gather(child.main(), child.wait())

@@ -1,4 +1,4 @@
-"""Who is told of runs: an address that nobody confirmed, a topic that is gone, a webhook that others can read."""
+"""Who is told of runs and of alarms: an address not confirmed, a topic that is gone, a webhook that others can read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from spotrelay.doctor.finding import Finding, State
 from support.aws_account import Front
-from support.examined_stack import deploy
+from support.examined_stack import ALARM, deploy
 
 Only = Callable[..., Finding]
 Ask = Callable[[str], Any]
@@ -105,7 +105,7 @@ def test_the_stacks_topic_was_deleted(front: Front, only: Only, ask: Ask) -> Non
     finding = only("notifications")
 
     assert State.PROBLEM == finding.state
-    assert "somebody deleted it" in finding.what
+    assert "is not there: nobody is told of runs" in finding.what
     assert f"{DEPLOY} --notify '' && {DEPLOY} --notify {ME}" == finding.command
 
 
@@ -117,7 +117,7 @@ def test_another_topic_was_deleted(front: Front, only: Only) -> None:
 
     assert State.PROBLEM == finding.state
     assert "the topic told is not there" in finding.what
-    assert f"{DEPLOY} --notify EMAIL|URL|ARN" == finding.command
+    assert f"{DEPLOY} --notify EMAIL" == finding.command
 
 
 def webhook(front: Front, url: str) -> None:
@@ -151,6 +151,24 @@ def test_a_webhook(url: str, state: State, what: str, front: Front, only: Only) 
     assert what in finding.what
     assert SECRET not in repr(finding)
     assert state is State.OK or f"{DEPLOY} --notify https://…" == finding.command
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_the_address_for_alarms(confirmed: bool, front: Front, only: Only, ask: Ask) -> None:
+    """The same mail, the same spam. Otherwise an alarm rings for nobody, and doctor says that none does."""
+    deploy(front, email=ME)
+    topic = topic_of(ask)
+    [alarm] = ask("cloudwatch").describe_alarms(AlarmNames=[ALARM])["MetricAlarms"]
+    kept = ("AlarmName", "Namespace", "MetricName", "Statistic", "Period", "EvaluationPeriods", "Threshold")
+    rings = {name: alarm[name] for name in (*kept, "ComparisonOperator")}
+    ask("cloudwatch").put_metric_alarm(**rings, AlarmActions=[topic])
+    if not confirmed:
+        pending(front, ME)
+    finding = only("alarms")
+
+    unheard = f"{ME} has not confirmed the topic {topic.rpartition(':')[2]}: nobody hears alarms"
+    expected = (State.OK, "1, none rings") if confirmed else (State.WARNING, unheard)
+    assert expected == (finding.state, finding.what)
 
 
 def test_a_topic_that_may_not_be_looked_at(front: Front, only: Only) -> None:

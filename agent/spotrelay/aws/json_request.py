@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -43,28 +44,27 @@ class _Passing(Exception):
     """Trying again can help."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and from which region. `endpoint`: instead of the services' own hosts; AWS_ENDPOINT_URL_<NAME> and
+    AWS_ENDPOINT_URL say the same. `wall`: the time of day, in seconds since 1970."""
+
+    region: str
+    credentials: Credentials
+    endpoint: str | None = None
+    wall: Callable[[], float] = time.time
+
+
 class JsonService:
     """`name`: as in signatures and endpoints. `target`: before the operation's name. `url`: where it is, unless
-    `endpoint`, AWS_ENDPOINT_URL_<NAME> or AWS_ENDPOINT_URL say otherwise. `wall`: seconds since 1970."""
+    the caller has an endpoint."""
 
-    def __init__(
-        self,
-        name: str,
-        target: str,
-        url: str,
-        *,
-        version: str,
-        region: str,
-        credentials: Credentials,
-        endpoint: str | None = None,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, name: str, target: str, url: str, caller: Caller, *, version: str) -> None:
         own = os.environ.get(f"AWS_ENDPOINT_URL_{name.upper()}") or os.environ.get("AWS_ENDPOINT_URL")
-        parts = urlsplit(endpoint or own or url)
-        self._name, self._target, self._region = name, target, region
+        parts = urlsplit(caller.endpoint or own or url)
+        self._name, self._target, self._caller = name, target, caller
         self._endpoint, self._proxy = f"{parts.scheme}://{parts.netloc}/", _proxy(parts)
         self._content = f"application/x-amz-json-{version}"
-        self._credentials, self._wall = credentials, wall
 
     async def call(self, operation: str, fields: Mapping[str, Any]) -> bytes:
         """The answer's body. Raises Unanswered and Refused."""
@@ -80,9 +80,10 @@ class JsonService:
             raise Unanswered(str(error)) from error
 
     async def _send(self, operation: str, body: bytes) -> bytes:
-        keys = await self._credentials.keys()
+        caller = self._caller
+        keys = await caller.credentials.keys()
         plain = {"Content-Type": self._content, "X-Amz-Target": f"{self._target}.{operation}"}
-        headers = signed(self._endpoint, plain, body, keys, service=self._name, region=self._region, at=self._wall())
+        headers = signed(self._endpoint, plain, body, keys, service=self._name, region=caller.region, at=caller.wall())
         try:
             # A session of its own: a connection that was kept for hours is one that a firewall has forgotten.
             async with (

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
-from spotrelay.aws.credentials import Credentials
-from spotrelay.aws.json_request import JsonService, Refused, Unanswered
+from spotrelay.aws.json_request import Caller, JsonService, Refused, Unanswered
 from spotrelay.core.errors import QueueError
 from spotrelay.core.messages import ResumeRequest
 
 
 class SqsQueue:
-    """ports.ResumeQueue. `url` is the queue's URL; the region is the instance's. `endpoint`: instead of the URL's own
-    host; AWS_ENDPOINT_URL_SQS and AWS_ENDPOINT_URL say the same. `wall`: the time of day, in seconds since 1970.
-    """
+    """ports.ResumeQueue. `url` is the queue's; it is asked in the caller's region."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        region: str,
-        credentials: Credentials,
-        endpoint: str | None = None,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, url: str, caller: Caller) -> None:
         self._url = url
-        self._sqs = JsonService(
-            "sqs",
-            "AmazonSQS",
-            url,
-            version="1.0",
-            region=region,
-            credentials=credentials,
-            endpoint=endpoint,
-            wall=wall,
-        )
+        self._sqs = JsonService("sqs", "AmazonSQS", url, caller, version="1.0")
 
     async def post(self, request: ResumeRequest) -> None:
         try:

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 
-from spotrelay.aws.credentials import Credentials
-from spotrelay.aws.json_request import JsonService, Refused, Unanswered
+from spotrelay.aws.json_request import Caller, JsonService, Refused, Unanswered
 from spotrelay.core.errors import SecretRefused, SecretUnavailable
 
 
 class SsmSecrets:
-    """ports.Secrets. Options as for SqsQueue."""
+    """ports.Secrets, of the caller's region."""
 
-    def __init__(
-        self,
-        *,
-        region: str,
-        credentials: Credentials,
-        endpoint: str | None = None,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        suffix = ".cn" if region.startswith("cn-") else ""
-        self._ssm = JsonService(
-            "ssm",
-            "AmazonSSM",
-            f"https://ssm.{region}.amazonaws.com{suffix}/",
-            version="1.1",
-            region=region,
-            credentials=credentials,
-            endpoint=endpoint,
-            wall=wall,
-        )
+    def __init__(self, caller: Caller) -> None:
+        suffix = ".cn" if caller.region.startswith("cn-") else ""
+        url = f"https://ssm.{caller.region}.amazonaws.com{suffix}/"
+        self._ssm = JsonService("ssm", "AmazonSSM", url, caller, version="1.1")
 
     async def read(self, name: str) -> str:
         try:

@@ -50,11 +50,12 @@ class Where:
     def open_queue(self) -> SqsQueue:
         """Raises UsageError."""
         from spotrelay.aws.credentials import Chain  # noqa: PLC0415
+        from spotrelay.aws.json_request import Caller  # noqa: PLC0415
         from spotrelay.aws.queue import SqsQueue  # noqa: PLC0415
 
         if self.queue is None:
             raise UsageError("a store is given, and no queue", next_step="say --queue as well, or neither")
-        return SqsQueue(self.queue, region=self.region or "", credentials=Chain(self.profile))
+        return SqsQueue(self.queue, Caller(self.region or "", Chain(self.profile)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,8 +121,7 @@ def _begin(place: Place, wish: Wish, here: Path, stays: Stays, *, follow: bool, 
     opened = where.open_store()
 
     async def work() -> tuple[Begun, records.Outcome | None]:
-        with said_when_left(console, "Left: nothing runs. The same command again goes on from here."):
-            begun = await _saved(opened, where.open_queue(), wish, here, stays, console)
+        begun = await _saved(opened, where.open_queue(), wish, here, stays, console, place.options)
         _say(begun, console, place.options)
         outcome = None
         if follow:
@@ -138,7 +137,7 @@ def _begin(place: Place, wish: Wish, here: Path, stays: Stays, *, follow: bool, 
         judge(begun.name, outcome, place.options)
 
 
-async def _saved(store: Any, queue: Any, wish: Wish, here: Path, stays: Stays, console: Console) -> Begun:
+async def _saved(store: Any, queue: Any, wish: Wish, here: Path, stays: Stays, console: Console, options: str) -> Begun:
     from spotrelay.cli.sending import Sending  # noqa: PLC0415 - as above
     from spotrelay.person.begin import Beginning, Origin  # noqa: PLC0415
 
@@ -156,7 +155,14 @@ async def _saved(store: Any, queue: Any, wish: Wish, here: Path, stays: Stays, c
             told=told,
             progress=sending.show,
         )
-        return await beginning.run()
+        with said_when_left(console, lambda: _left(beginning.begun, options)):
+            return await beginning.run()
+
+
+def _left(begun: str, options: str) -> str:
+    if not begun:
+        return "Left: nothing runs. The same command again goes on from here."
+    return f"Left: {begun} may be begun already, and go on by itself. To end it: spotrelay stop {begun}{options}"
 
 
 def _tell_of(here: Path, excluded: list[str], stays: Stays, console: Console) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from spotrelay.doctor.finding import Finding, ok, problem, warning
 from spotrelay.doctor.ground import Ground
+from spotrelay.doctor.topics import Purpose, hearing
 
 
 def alarms(ground: Ground) -> Iterator[Finding]:
@@ -41,8 +43,18 @@ def alarms(ground: Ground) -> Iterator[Finding]:
             remedy="Enable them.",
             command=ground.aws(f"cloudwatch enable-alarm-actions --alarm-names {' '.join(silent)}"),
         )
-    if not missing and not ringing and not silent:
+    unheard = list(_unheard(found, ground))
+    yield from unheard
+    if not missing and not ringing and not silent and not unheard:
         yield ok(f"{len(found)}, none rings")
+
+
+def _unheard(found: Iterable[dict[str, Any]], ground: Ground) -> Iterator[Finding]:
+    """By the topics that they ring; without any they only show in the console, as whoever deployed wanted it."""
+    email = ground.stack.get().parameters.get("AlarmEmail", "")
+    purpose = Purpose("nobody hears alarms", email, "--email", serious=False)
+    for topic in sorted({arn for alarm in found for arn in alarm.get("AlarmActions", []) if ":sns:" in arn}):
+        yield from hearing(topic, purpose, ground)
 
 
 def _names(ground: Ground) -> list[str]:

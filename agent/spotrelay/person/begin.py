@@ -59,7 +59,7 @@ class Begun:
 
 class Beginning:
     """`stays`: patterns of what is not taken along, beside those of the spec. `told`: hears the name that it got, and
-    whether it goes on; `progress` of the save."""
+    whether it goes on; `progress` of the save. `begun`: its name, from when on it may go on by itself (4)."""
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class Beginning:
     ) -> None:
         self._store, self._queue, self._wish, self._origin = store, queue, wish, origin
         self._stays, self._told, self._progress, self._now = tuple(stays), told, progress, now
+        self.begun = ""
 
     async def run(self) -> Begun:
         """Raises RunExists (of that very name, where the person chose it), SnapshotError's and StoreError's families,
@@ -100,6 +101,7 @@ class Beginning:
             raise _exists(name)
         saved, again = await self._save(wanted, fresh=fresh)
         await self._store.put(keys.open_run(name), b"")
+        self.begun = name
         try:
             await self._store.create(keys.spec(name), wanted.encode())
         except AlreadyExists:
@@ -140,7 +142,7 @@ class Beginning:
         return await snapshots.save(SnapshotId(0, number), progress=self._progress), not fresh
 
     async def _ring(self, wanted: Spec, saved: Saved | None, *, again: bool) -> Begun:
-        name = wanted.run.name
+        name = self.begun = wanted.run.name
         try:
             await self._queue.post(ResumeRequest(name, 1))
         except QueueError as error:
