@@ -276,13 +276,18 @@ class Snapshots:
 
     async def _plan(self, snapshot: SnapshotId, owner: tuple[int, int] | None, threads: Threads) -> Plan:
         """Checked, and every pack it needs is there."""
-        names, plan = await asyncio.gather(
-            self._store.list(keys.packs(self._run)), self._checked(snapshot, owner, threads)
-        )
-        if missing := plan.packs.keys() - {key.rpartition("/")[2] for key in names}:
+        there, plan = await asyncio.gather(self._stored(), self._checked(snapshot, owner, threads))
+        if missing := plan.packs.keys() - there:
             what = f"snapshot {snapshot}: {len(missing)} of its {len(plan.packs)} packs are missing"
             raise RestoreFailed(what, next_step="an earlier snapshot may be whole")
         return plan
+
+    async def _stored(self) -> set[str]:
+        """Packs that are there; and so one knows how far away that is."""
+        began = time.monotonic()
+        names = await self._store.list(keys.packs(self._run))
+        self._turns.answered((time.monotonic() - began) / (1 + len(names) // 1000))  # a request a thousand
+        return {name.rpartition("/")[2] for name in names}
 
     async def _checked(self, snapshot: SnapshotId, owner: tuple[int, int] | None, threads: Threads) -> Plan:
         """Damaged on its way, or damaged where it lies: the second time tells."""
