@@ -21,6 +21,7 @@ from spotrelay.core import events as ev
 from spotrelay.core.errors import RunOver
 from spotrelay.core.events import Action, Event, Notice, Source
 from spotrelay.core.lifecycle import Effect, Phase
+from spotrelay.core.messages import ResumeRequest
 from spotrelay.history import History
 from spotrelay.ports import Store
 from spotrelay.relay import Ending, Relay
@@ -127,17 +128,17 @@ async def test_request_is_on_its_way_before_the_command_is_told(tmp_path: Path) 
     attempt = made(tmp_path, store=store, queue=queue, command=shell(trainer(tmp_path)))
     async with living(tmp_path, attempt, stay_s=3600) as life:
         await said(life.output, "ready")
-        post, signal = attempt.post_resume, attempt.command.signal
+        post, signal = queue.post, attempt.command.signal
 
-        async def noting_post() -> None:
+        async def noting_post(request: ResumeRequest) -> None:
             order.append("post")
-            await post()
+            await post(request)
 
         async def noting_signal() -> None:
             order.append("signal")
             await signal()
 
-        attempt.post_resume, attempt.command.signal = noting_post, noting_signal  # type: ignore[method-assign]
+        queue.post, attempt.command.signal = noting_post, noting_signal  # type: ignore[method-assign]
         life.news.put_nowait(notice())
         await said(life.output, "saved")
         await life.phase(Phase.STAYING)

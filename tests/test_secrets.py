@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import structlog
 
-from spotrelay import attempt as attempts
+from spotrelay import takeover
 from spotrelay.core import events as ev
 from spotrelay.core import spec
 from spotrelay.core.errors import SecretRefused, SecretUnavailable, SpecError
+from spotrelay.departure import Departure
+from spotrelay.takeover import Takeover
 from support.attempts import RUN, made
 from support.stores import everything, memory
 
@@ -39,13 +41,13 @@ async def test_the_command_has_it_and_nobody_else(tmp_path: Path) -> None:
     check = 'case "$TOKEN$EPOCHS" in hush?hush9) echo right;; *) exit 1;; esac'
     mine = made(tmp_path, store=store, secrets=vault, command=["sh", "-c", check], **NAMED)
     with structlog.testing.capture_logs() as logs:
-        await mine.claim()
-        await mine.restore()
-        assert ev.Spawned() == await mine.spawn()
+        await Takeover(mine).claim()
+        await Takeover(mine).restore()
+        assert ev.Spawned() == await Takeover(mine).spawn()
         async with asyncio.timeout(20):
             assert ev.Succeeded() == await mine.ended()
-        await mine.save()
-        await mine.hand_over(errored=False, notice=None)
+        await Departure(mine).save()
+        await Departure(mine).hand_over(errored=False, notice=None)
         await mine.close()
     left = await everything(store)
 
@@ -63,10 +65,10 @@ async def test_without_it_the_command_does_not_start(
     error: type[Exception], event: ev.Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is not there is the run's own error; a service that is away is not, and another machine tries again."""
-    monkeypatch.setattr(attempts, "SECRET_S", 0.0)
+    monkeypatch.setattr(takeover, "SECRET_S", 0.0)
     mine = made(tmp_path, secrets=Vault(99, error), command=["touch", "started"], **NAMED)
 
-    assert event == await mine.spawn()
+    assert event == await Takeover(mine).spawn()
     assert "/spotrelay/token" in mine.message
     assert not (tmp_path / "job" / "started").exists()
     await mine.close()

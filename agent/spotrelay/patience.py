@@ -17,6 +17,9 @@ from spotrelay.core.errors import QueueError, SecretUnavailable, StoreDenied, St
 
 T = TypeVar("T")
 _PASSING = (StoreUnavailable, StoreDenied, QueueError, SecretUnavailable, OSError)
+# How long a step may wait for its surroundings. Ten minutes of an instance cost less than starting over on another;
+# an outage of hours would burn more than it saves (P5), so then it ends, and EC2's event finds another.
+PATIENCE_S = 600.0
 # The adapters have waited before; here it goes on at a pace that a recovering service can bear.
 _WAIT = tenacity.wait_random_exponential(multiplier=0.5, min=0.2, max=20)
 

@@ -29,7 +29,9 @@ from spotrelay.core import events as ev
 from spotrelay.core.errors import SpotrelayError
 from spotrelay.core.events import Event, Notice, Source, Stopped
 from spotrelay.core.lifecycle import Effect, IllegalTransition, Phase, State, step
+from spotrelay.departure import Departure
 from spotrelay.heartbeat import Heartbeat
+from spotrelay.takeover import Takeover
 
 # EC2's `time` is approximate, and a notice may lapse. Five minutes late, it is not coming; the successor runs by now.
 DEAD_MAN_S = 300.0
@@ -72,6 +74,8 @@ class Relay:
         self._arrive, self._notices, self._clock, self._stay_s = arrive, notices, clock, stay_s
         self._told, self._board = told, board or Board(None)
         self._attempt: Attempt | None = None
+        self._takeover: Takeover  # its way in
+        self._departure: Departure  # and out
         self._refusal: SpotrelayError | None = None
         self._heartbeat: Heartbeat | None = None
         self._notice: Notice | None = None
@@ -135,21 +139,21 @@ class Relay:
             case Effect.CLAIM:
                 # Here, not where it was found out: a task's context is its own, and what it starts inherits this one.
                 structlog.contextvars.bind_contextvars(**self._mine.names)
-                self._work(self._mine.claim)
+                self._work(self._takeover.claim)
             case Effect.AWAIT_PREDECESSOR:
                 self._begin_beating()
-                self._work(self._mine.await_predecessor)
+                self._work(self._takeover.await_predecessor)
             case Effect.RESTORE:
-                self._work(self._mine.restore)
+                self._work(self._takeover.restore)
             case Effect.SPAWN:
-                self._work(self._mine.spawn)
+                self._work(self._takeover.spawn)
             case Effect.BEGIN_SAVING:
                 self._go("child", self._report(self._mine.ended))
                 self._mine.saver.start(self._mine.spec.save.every_s)
             case Effect.SAVE_EARLY:
                 self._mine.saver.early()
             case Effect.POST_RESUME:
-                self._post = asyncio.create_task(self._mine.post_resume(), name="post")
+                self._post = asyncio.create_task(self._departure.post_resume(), name="post")
             case Effect.DRAIN:
                 self._replan()
                 self._mine.saver.hurry()
@@ -167,9 +171,9 @@ class Relay:
             case Effect.RECORD:
                 result = self.state.result
                 assert result is not None
-                self._work(lambda: self._mine.record(result))
+                self._work(lambda: self._departure.record(result))
             case Effect.PUBLISH:
-                self._work(self._mine.publish)
+                self._work(self._departure.publish)
             case Effect.STAY:
                 self._stay()
             case Effect.LEAVE:
@@ -184,14 +188,15 @@ class Relay:
 
     async def _find_run(self) -> None:
         try:
-            self._attempt = await self._arrive()
+            attempt = await self._arrive()
         except Exception as error:  # a bad spec, no credentials, nobody's instance: all end here, said aloud
             self._log.error("run.none", error=str(error), kind=type(error).__name__)
             self._refusal = error if isinstance(error, SpotrelayError) else SpotrelayError(repr(error))
             self.events.put_nowait(ev.TurnedAway())
             return
+        self._attempt, self._takeover, self._departure = attempt, Takeover(attempt), Departure(attempt)
         if self._notice is not None:
-            self._attempt.gone_at = self._notice.deadline
+            attempt.gone_at = self._notice.deadline
         self.events.put_nowait(ev.Assigned())
 
     def _begin_beating(self) -> None:
@@ -224,16 +229,16 @@ class Relay:
         until = self._plan.commit_by if self._plan else now + LAST_SAVE_S
         try:
             async with asyncio.timeout(until - now) as self._save_limit:
-                event = await self._mine.save()
+                event = await self._departure.save()
         except TimeoutError:
-            event = self._mine.save_was_late()
+            event = self._departure.save_was_late()
         finally:
             self._save_limit = None
         self.events.put_nowait(event)
 
     async def _hand_over(self) -> None:
         notice = f"{self._notice.source} {self._notice.action}" if self._notice else None
-        handing = self._mine.hand_over(errored=self.state.errored, notice=notice, noticed_at=self._noticed_at)
+        handing = self._departure.hand_over(errored=self.state.errored, notice=notice, noticed_at=self._noticed_at)
         self.events.put_nowait(await handing)
 
     def _stay(self) -> None:

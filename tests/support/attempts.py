@@ -11,8 +11,10 @@ from typing import Any
 
 from spotrelay.attempt import Arrival, Attempt
 from spotrelay.core import keys, records, spec
+from spotrelay.core.keys import SnapshotId
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.ports import Identity, Secrets, Store
+from spotrelay.snapshot import Snapshots
 from support.stores import memory
 
 RUN = "demo"
@@ -76,3 +78,11 @@ async def handed_over(store: Store, number: int, *, errors: int = 0) -> None:
 
 async def ended(store: Store, result: str = "succeeded") -> None:
     await store.create(keys.outcome(RUN), records.encode(records.Outcome(result, 1, time.time())))
+
+
+async def snapshot(store: Store, folder: Path, name: SnapshotId, **files: str) -> None:
+    """A committed snapshot with these files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    await Snapshots(store, RUN, folder).save(name)
