@@ -189,10 +189,12 @@ function numbers(story, now) {
   }
   if (running) {
     if (live.needed_s !== null) {
-      found.push(["A notice needs", seconds(live.needed_s), live.needed_s <= USABLE_S ? "of 120 s: it fits" : "of 120 s: too much"]);
+      const fits = live.needed_s <= USABLE_S ? "it fits" : "too much";
+      found.push(["A notice needs", seconds(live.needed_s), `of 120 s: ${fits}, with ${bytes(live.dirty_bytes)} to send`]);
     }
-    const unsaved = live.dirty_bytes === null ? "if it came now" : `${bytes(live.dirty_bytes)} not saved yet`;
-    if (current?.running_at) found.push(["A death would lose", seconds(Math.floor(Math.max(0, now - current.running_at - live.kept_s))), unsaved]);
+    if (current?.running_at) {
+      found.push(["A death would lose", seconds(Math.floor(Math.max(0, now - current.running_at - live.kept_s))), "if it came now"]);
+    }
   }
   if (story.dollars.unknown < story.legs.length) found.push(["Cost", dollars(story.dollars.known), whose(story)]);
   return found;
