@@ -162,6 +162,8 @@ async def test_all_of_it_is_reached_by_keyboard(browser: Browser, tmp_path: Path
         await page.until("document.querySelector('[role=treeitem]') !== null")
         await page.of("document.querySelector('#tab-files').focus()")
         await page.press("Tab")
+        await page.until(f"{focus}.matches('.all')")
+        await page.press("Tab")
         await page.until(f"{focus}.matches('[role=treeitem]')")
         await page.press("d")
         await until((browser.downloads / "folder.tar").exists, what="the folder's download", within=10)
