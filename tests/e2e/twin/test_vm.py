@@ -136,6 +136,7 @@ async def test_command_out_of_memory_is_the_one_to_go(cloud: VmStage) -> None:
 
     assert ("failed", 137) == (outcome.result, outcome.exit_code), cloud.console(instance)
     assert "Memory cgroup out of memory" in cloud.console(instance)
+    assert "the kernel killed 1 process of it, memory.max is 64 MiB" in outcome.message
     assert 1 == cloud.console(instance).count("command.started")
     assert "begins\n" == await story.output(1)
 
