@@ -48,7 +48,6 @@ async def test_stop_takes_the_time_that_the_plan_takes(cloud: TwinStage) -> None
     story = await cloud.begin("slow-to-save", save={"every_s": 0})
     instance = await story.ready(1)
     cloud.plane.ec2.instances.terminate(instance)
-    # Not by the console: systemd empties it when the getty on it is stopped, and a line of ours may be in it.
     await story.until((story.shared / "told-1").exists, what="the command is told")
     told = time.monotonic()
     await story.until(lambda: time.monotonic() > told + 3 * IMPATIENT_S, what="systemd's patience is over")

@@ -120,6 +120,10 @@ def _settle(root: Path) -> None:
     dropin.parent.mkdir()
     dropin.write_text("[Unit]\nConditionPathExists=/etc/ssh/ssh_host_ed25519_key\n")
     subprocess.run(["systemctl", f"--root={root}", "-q", "enable", "systemd-networkd"], check=True)
+    # On a container's console systemd puts a login prompt, and that empties the line as it starts and as it is stopped:
+    # of 3,000 lines of a journal twelve were lost in 119 restarts, none without one. EC2 has it on a serial line, for
+    # which there is systemd/serial-getty@.service.d.
+    subprocess.run(["systemctl", f"--root={root}", "-q", "mask", "console-getty.service"], check=True)
     # As a cloud image has it: there is no password to log in with.
     subprocess.run(["useradd", "-R", str(root), "-m", "-s", "/bin/bash", USER], check=True)
     (root / "etc/sudoers.d/90-twin").write_text(f"{USER} ALL=(ALL) NOPASSWD:ALL\n")
