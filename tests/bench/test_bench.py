@@ -16,6 +16,7 @@ from bench.contenders import Leanest, Ours
 from bench.plan import Bench
 from bench.site import Site
 from bench.workloads import Sizes
+from spotrelay.snapshot.snapshots import MEMORY_MIB
 
 STEPS = Path(__file__).parents[2] / "scripts" / "steps"
 
@@ -83,7 +84,8 @@ def test_the_most_that_is_held_is_measured() -> None:
 def test_a_budget_that_is_broken_is_wrong(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held beyond the budget makes the row wrong, and so the bench fails. Otherwise the promise is one more
     figure in a table."""
-    monkeypatch.setattr(held, "MEMORY_MIB", 0)
+    assert MEMORY_MIB == held.MEMORY_MIB
+    monkeypatch.setattr(held, "MEMORY_MIB", -1024)  # less than nothing: the smallest tree is over it
     monkeypatch.setenv("PYTHONPATH", str(STEPS))
     sizes = Sizes(entries=200, sparse_bytes=8 << 20, dense_bytes=4 << 20)
     here = Bench(site, tmp_path, sizes, 1, Ours(), Leanest(1), [])

@@ -70,7 +70,8 @@ async def test_a_secret_reaches_its_command_and_nothing_else(tmp_path: Path) -> 
 
 
 def put() -> None:
-    client = boto3.client("ssm", region_name=REGION)
+    # A session of its own: boto3's default one keeps the keys of whichever test was first.
+    client = boto3.Session(region_name=REGION).client("ssm")
     client.put_parameter(Name=NAME, Value=HUSH, Type="SecureString")
     client.close()
 
