@@ -371,6 +371,20 @@ FAINT = """
 """
 
 
+async def test_an_attempt_that_was_told_to_go_is_ending(browser: Browser) -> None:
+    """While nobody else has claimed the run, the page says so, and why. Otherwise a notice looks like work."""
+    store = memory()
+    await write_running(store, "told")
+    now = time.time()
+    ends = records.Status(claim().instance, "draining", now, gone_at=now + 100, running_since=now - 90)
+    await put(store, keys.status("told", 1), ends)
+    async with served(store) as site:
+        page = await opened(browser, site)
+        await page.until(f"{BADGE} === 'ending'")
+
+        assert "A notice came" in await page.text(".sentence")
+
+
 @pytest.mark.parametrize(("width", "dark"), LOOKS)
 async def test_it_fits_and_is_read_in_any_window(browser: Browser, tmp_path: Path, width: int, dark: bool) -> None:
     """Nothing is cut off at the side, every word has contrast enough; in a narrow window list and run take turns."""
