@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotrelay.core import manifest
+from spotrelay.core import manifest, manifest_reader
 from spotrelay.core.errors import ManifestInvalid, ManifestUnknown
 from spotrelay.core.manifest import Directory, Manifest
 from support.manifests import EVERYTHING, HASH, HEADER, HOSTILE, META, PACK, lines, rows
 
 
 def load(changed: list[dict[str, Any]]) -> Manifest:
-    return manifest.load(json.dumps(row).encode() for row in changed)
+    return manifest_reader.load(json.dumps(row).encode() for row in changed)
 
 
 def test_what_is_written_reads_back() -> None:
     """Every kind of entry, any byte in names, holes, attributes, times before 1970."""
-    assert Manifest(HEADER, {HASH: PACK}, EVERYTHING) == manifest.load(lines())
+    assert Manifest(HEADER, {HASH: PACK}, EVERYTHING) == manifest_reader.load(lines())
 
 
 def test_the_format_stays_as_it_is() -> None:
@@ -42,13 +42,13 @@ def test_the_format_stays_as_it_is() -> None:
 def test_a_manifest_cut_short_is_no_shorter_manifest(length: int) -> None:
     """Without its last row nothing is a manifest. Otherwise a cut download restores half a tree and calls it whole."""
     with pytest.raises(ManifestInvalid):
-        manifest.load(lines()[:length])
+        manifest_reader.load(lines()[:length])
 
 
 def test_no_lines_at_all() -> None:
     """An empty object is not an empty directory."""
     with pytest.raises(ManifestInvalid):
-        manifest.load([])
+        manifest_reader.load([])
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", 1.0, True, None, 10**30])
@@ -80,7 +80,7 @@ def test_lines_that_are_no_rows(line: bytes) -> None:
     """Deep nesting, numbers without end, no UTF-8: refused like the rest."""
     for number in range(3):
         with pytest.raises(ManifestInvalid):
-            manifest.load([*lines()[:number], line, *lines()[number:]])
+            manifest_reader.load([*lines()[:number], line, *lines()[number:]])
 
 
 json_values = st.recursive(
@@ -105,7 +105,7 @@ def test_no_other_error_whatever_a_field_holds(number: int, key: str, value: obj
 def test_no_other_error_whatever_the_bytes(garbage: list[bytes], after: int) -> None:
     """Bytes of any kind are refused in the same way."""
     with pytest.raises((ManifestInvalid, ManifestUnknown)):
-        manifest.load(lines()[:after] + garbage)
+        manifest_reader.load(lines()[:after] + garbage)
 
 
 # What a row's numbers may be, and what is just beyond.
@@ -156,12 +156,12 @@ def test_usual_row_is_refused_where_none_may_stand(at: int) -> None:
     good.insert(at % (len(good) + 1), whole("d/b"))
 
     with pytest.raises(ManifestInvalid):
-        manifest.load(good)
+        manifest_reader.load(good)
 
 
 def test_what_is_usual_is_read_the_quick_way() -> None:
     """A row as we write it, and no other. Otherwise nothing is won, or a row is kept that is not as we write it."""
-    row, reader = whole("d/a b.bin"), manifest.Reader()
+    row, reader = whole("d/a b.bin"), manifest_reader.Reader()
     seen = {}
     for line in (*_around(row), manifest.closing(3, 1, 10)):
         reader.take(line)
@@ -179,6 +179,6 @@ def _read(row: bytes) -> object:
     """What a manifest with that row holds; or None, if it is refused."""
     try:
         size = json.loads(row)["size"]
-        return manifest.load([*_around(row), manifest.closing(3, 1, size)])
+        return manifest_reader.load([*_around(row), manifest.closing(3, 1, size)])
     except ManifestInvalid:
         return None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from spotrelay.core import manifest
+from spotrelay.core import manifest, manifest_reader
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import (
     Directory,
@@ -122,7 +122,7 @@ HOSTILE: dict[str, Callable[[list[dict[str, Any]]], None]] = {
     "hash is a path": _set(PACK_ROW, hash="../../../etc/passwd"),
     "hash in capitals": _set(PACK_ROW, hash="AB" * 32),
     "hash is a number": _set(PACK_ROW, hash=5),
-    "pack too large": _set(PACK_ROW, size=manifest.LARGEST_PACK + 1),
+    "pack too large": _set(PACK_ROW, size=manifest_reader.LARGEST_PACK + 1),
     "pack of nothing": _set(PACK_ROW, size=0),
     "stored larger than raw": _set(PACK_ROW, stored=101),
     "link to the outside": _set(LINK, target="../x"),

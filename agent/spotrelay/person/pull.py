@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spotrelay.core import keys, manifest
+from spotrelay.core import keys, manifest_reader
 from spotrelay.core.errors import ManifestInvalid, NotFound, PackCorrupt, RestoreFailed, SnapshotError, StoreError
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import Directory, Entry, Extent, Fifo, File, HardLink, Header, Pack, Symlink, text
@@ -209,7 +209,7 @@ class _Arriving:
 
 
 def _wanted(data: bytes, header: Header, paths: Sequence[str]) -> Wanted:
-    reader, chosen = manifest.Reader(), _Chosen(paths)
+    reader, chosen = manifest_reader.Reader(), _Chosen(paths)
     found, linked = Wanted(reader.packs), dict[bytes, File]()
     for _, entry in reader.entries(stored_manifest.lines(data)):
         if isinstance(entry, File) and entry.path in reader.linked:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from spotrelay.core import keys, manifest
+from spotrelay.core import keys, manifest, manifest_reader
 from spotrelay.core.errors import ManifestInvalid, NotFound, PackCorrupt, StoreError
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import Directory, Entry, Extent, Fifo, File, HardLink, Header, Pack, Symlink
@@ -147,9 +147,9 @@ class Browser:
                 wanted = entry
         return wanted, known
 
-    def entries(self) -> Iterator[tuple[Entry, manifest.Reader]]:
+    def entries(self) -> Iterator[tuple[Entry, manifest_reader.Reader]]:
         """In their order, with what is known of packs and links by then."""
-        reader = manifest.Reader()
+        reader = manifest_reader.Reader()
         for _, entry in reader.entries(stored_manifest.lines(self._data)):
             yield entry, reader
         if reader.header != Header(self._run, self.snapshot):

@@ -13,7 +13,7 @@ from array import array
 from dataclasses import dataclass
 from itertools import count
 
-from spotrelay.core import manifest
+from spotrelay.core import manifest, manifest_reader
 from spotrelay.core.errors import ManifestInvalid
 from spotrelay.core.manifest import Directory, Entry, Extent, Fifo, File, HardLink, Header, Pack, Skipped, Symlink
 from spotrelay.snapshot import pack, stored_manifest
@@ -46,7 +46,7 @@ class Plan:
         self._slots: dict[bytes, int] = {}  # of files among the entries
         self._open: list[Draft] = []
         self._lengths: list[int] = []  # of the rows so far, for each of them
-        self._reader = manifest.Reader()
+        self._reader = manifest_reader.Reader()
         barrier = b"\0"
         for line, entry in self._reader.entries(stored_manifest.lines(data)):
             if entry.path.startswith(barrier) or isinstance(entry, Skipped):

@@ -25,7 +25,7 @@ from itertools import groupby, zip_longest
 
 from blake3 import blake3
 
-from spotrelay.core import keys, manifest
+from spotrelay.core import keys, manifest_reader
 from spotrelay.core.errors import PackCorrupt, RestoreFailed
 from spotrelay.core.manifest import (
     Directory,
@@ -164,7 +164,7 @@ class Restoring:
         directory, block, written = os.fsencode(together.directory), self._plan.blocks[together.directory], 0
         parent = down.directory(directory)
         for which, slot in enumerate(together.slots):
-            path, meta, size, at = manifest.whole_of(self._plan.row(together, which))
+            path, meta, size, at = manifest_reader.whole_of(self._plan.row(together, which))
             status = self._make_one(parent, path, meta, raw[at : at + size])
             block.set_stamp(slot, scan.stamp(status))
             written += size

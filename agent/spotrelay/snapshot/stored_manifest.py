@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import zstandard
 
-from spotrelay.core import manifest
+from spotrelay.core import manifest_reader
 from spotrelay.core.errors import ManifestInvalid
 from spotrelay.core.manifest import Manifest
 
@@ -32,7 +32,7 @@ def parse(data: bytes) -> Manifest:
     """Raises ManifestInvalid or ManifestUnknown, whatever `data`. Memory grows with what was checked, not with
     claims.
     """
-    return manifest.load(lines(data))
+    return manifest_reader.load(lines(data))
 
 
 def lines(data: bytes) -> Iterator[bytes]:
@@ -47,7 +47,7 @@ def packs(data: bytes) -> frozenset[str]:
     """The names of the packs alone: the other rows are passed over, so that a million entries take no memory. Raises
     as `parse` does.
     """
-    return manifest.pack_names(lines(data))
+    return manifest_reader.pack_names(lines(data))
 
 
 def _lines(data: bytes) -> Iterator[bytes]:
