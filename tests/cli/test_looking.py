@@ -18,6 +18,7 @@ import boto3
 import pytest
 
 from spotrelay.cli import main as entry
+from spotrelay.core import keys, records
 from spotrelay.core.errors import AmbiguousRun, NoSuchRun, StoreUnavailable
 from support import buckets
 from support.buckets import DAMAGES, RUN
@@ -157,6 +158,28 @@ async def test_an_empty_bucket_says_so(tmp_path: Path) -> None:
     assert (0, "", "there are no runs yet") == (ls.status, ls.out, ls.err.strip())
     assert NoSuchRun.exit_code == status.status
     assert "spotrelay ls" in status.err
+
+
+async def test_a_machine_that_died_before_the_command_started_lost_nothing(tmp_path: Path) -> None:
+    """The receipt says so of that attempt, and the run's sums have no gap."""
+    at = 1_900_000_000.0
+    left = {
+        keys.claim(RUN, 1): records.Claim("i-1", "token", at, "c6i.large", "us-east-1a", "spot"),
+        keys.base(RUN, 1): records.Base("0-0", at + 1, "i-1"),
+        keys.status(RUN, 1): records.Status("i-1", "restoring", at + 9),
+        keys.death(RUN, 1): records.Death("i-1", at + 12),
+        keys.outcome(RUN): records.Outcome("stopped", 1, at + 60),
+    }
+    for key, record in left.items():
+        path = tmp_path / "bucket" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(records.encode(record))
+
+    said = await asked(tmp_path / "bucket", "receipt", RUN)
+    leg, *sums = said.out.splitlines()
+
+    assert "1\tc6i.large us-east-1a spot\tdied without a word · nothing lost: it had not started" == leg
+    assert {"worked\t0.0 s", "lost\t0.0 s"} <= set(sums)
 
 
 async def test_names_and_their_beginnings(bucket: Path) -> None:

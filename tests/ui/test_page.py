@@ -371,6 +371,21 @@ FAINT = """
 """
 
 
+async def test_a_machine_that_died_before_the_command_started_lost_nothing(browser: Browser) -> None:
+    """As the receipt says, of that attempt and of all of them. Otherwise nobody knows whether work is gone."""
+    store, first = memory(), claim(at=1000.0)
+    await write_running(store, "demo")
+    await put(store, keys.claim("demo", 2), claim(2))
+    await put(store, keys.base("demo", 2), records.Base(None, time.time(), claim(2).instance))
+    await put(store, keys.claim("demo", 1), first)
+    await put(store, keys.status("demo", 1), records.Status(first.instance, "restoring", 1010.0))
+    await put(store, keys.death("demo", 1), records.Death(first.instance, 1020.0))
+    async with served(store) as site:
+        page = await opened(browser, site, "demo")
+        await page.until("[...document.querySelectorAll('td')].some((td) => td.textContent === 'nothing: not started')")
+        await page.until("document.querySelector('article').textContent.includes('nothing lost')")
+
+
 async def test_an_attempt_that_was_told_to_go_is_ending(browser: Browser) -> None:
     """While nobody else has claimed the run, the page says so, and why. Otherwise a notice looks like work."""
     store = memory()
