@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 import hypothesis
 import pytest
 import structlog
+
 from support.stalls import Witness
 
-# A step of the loop longer than this is a blocked loop, after what a busy computer took is taken off (support/stalls.py).
-# Two cores shared with other work stall by tens of milliseconds by themselves; a synchronous S3 or disk call on the loop
-# takes longer than this at once.
+# A step of the loop longer than this is a blocked loop: a synchronous S3 or disk call takes longer at once. The time in
+# which a busy computer did not run it at all is taken off before (support/stalls.py).
 SLOW_STEP_S = 0.5
 
 # Examples that take long, to draw or to run, say how busy the computer is, and nothing about the code.

@@ -22,7 +22,7 @@ from spotrelay.local.imds_faults import status
 from spotrelay.local.server import ControlPlane
 from spotrelay.settings import Settings
 from support.attempts import ME
-from support.imds import INSTANCE, one_instance
+from support.imds import INSTANCE, PATIENT_S, one_instance
 from support.stores import Recording, memory
 
 TESTS = Path(__file__).parent
@@ -90,7 +90,10 @@ def test_settings_of_the_image_need_no_environment() -> None:
 async def test_user_data_in_a_file_comes_before_the_instance_s_own(tmp_path: Path) -> None:
     """Where the instance's is the script that installs the agent. Otherwise a stock image has no way in."""
     (tmp_path / "run.toml").write_text("of the file")
-    async with one_instance(user_data=b"of the instance") as (_, imds), InstanceMetadata(endpoint=imds) as metadata:
+    async with (
+        one_instance(user_data=b"of the instance") as (_, imds),
+        InstanceMetadata(endpoint=imds, timeout=PATIENT_S) as metadata,
+    ):
         found = [
             await Arriving(Settings.of({"SPOTRELAY_USER_DATA": str(tmp_path / name)}), metadata)._user_data()
             for name in ("run.toml", "nothing")

@@ -220,7 +220,7 @@ async def test_concurrency(make: Make) -> None:
     folder = Path(function._folder).parent / "met"
     folder.mkdir()
     events = [{"folder": str(folder), "n": n} for n in range(3)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         pids = [value(answer) for answer in await asyncio.gather(*map(function.invoke, events))]
 
     assert 2 == len(set(pids))

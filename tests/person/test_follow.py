@@ -30,7 +30,7 @@ async def test_the_last_words_come_before_the_end(monkeypatch: pytest.MonkeyPatc
             news.append(each)
 
     listening = asyncio.ensure_future(listen())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not any(isinstance(each, Became) for each in news):
             await asyncio.sleep(0.005)
         await store.put(keys.outcome(RUN), OUTCOME)

@@ -108,7 +108,7 @@ async def test_who_follows_gets_each_word_once_until_the_run_is_over() -> None:
             await asyncio.sleep(0.001)
 
     following = asyncio.ensure_future(follow())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await said(b"one ")
         await store.put(keys.log_segment(RUN, 1, 1), b"two ")
         await said(b"one two ")
@@ -134,7 +134,7 @@ async def test_who_follows_before_the_first_word_waits_for_it() -> None:
     await asyncio.sleep(0.01)
     await store.put(keys.outcome(RUN), b"{}")
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert b"first" == await following
 
 
@@ -144,7 +144,7 @@ async def test_one_attempt_is_followed_to_its_own_end() -> None:
     store = await written([b"a"], [b"b"])
     await store.put(keys.handover(RUN, 1), b"{}")
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert b"a" == await joined(Log(store, RUN, 1).follow())
 
 

@@ -1,9 +1,9 @@
 """How long the loop's thread was not run at all, so that a test blames the code only for what the code did.
 
 A computer shared with other work stops a process for a second at any line of it; clocks read before and after cannot
-tell that from a call that blocks. The kernel can, for a wait for a core: it counts them. For a process or a machine that
-stood still, a second thread can: it asks for nothing but its turn, and came late as well. What the loop's thread computed
-meanwhile is never forgiven, though a computation that keeps the interpreter to itself makes the witness late too.
+tell that from a call that blocks. The kernel can, for a wait for a core: it counts them. For a process or a machine
+that stood still, a second thread can: it asks for nothing but its turn, and came late as well. What the loop's thread
+computed meanwhile is never forgiven, though a computation that keeps the interpreter to itself makes the witness late.
 """
 
 from __future__ import annotations
