@@ -184,7 +184,7 @@ async def test_metadata_service_that_never_answers_ends_in_the_power_off(tmp_pat
     """Who cannot learn what it is for, goes (P5). Otherwise a machine with a firewall in the way burns on."""
     async with (
         one_instance() as (metadata, imds),
-        service(tmp_path, imds, module="support.hasty") as process,
+        service(tmp_path, imds, module="support.impatient") as process,
     ):
         metadata.misbehave(INSTANCE, lambda _: status(500))
         said = await said_at_its_end(process)
@@ -239,7 +239,7 @@ async def test_agent_that_nobody_assigns_a_run_says_so(tmp_path: Path) -> None:
     relay = f'[relay]\nstore = "{(tmp_path / "store").as_uri()}"\nqueue = "http://127.0.0.1:9/1/relay"\n'
     async with (
         one_instance(user_data=relay.encode()) as (_, imds),
-        service(tmp_path, imds, module="support.hasty", poweroff="") as process,
+        service(tmp_path, imds, module="support.impatient", poweroff="") as process,
     ):
         said = await said_at_its_end(process)
 
