@@ -10,13 +10,25 @@ import hypothesis
 import pytest
 import structlog
 
-# A step of the loop longer than this is a blocked loop. Two cores shared with other work stall by tens of
-# milliseconds by themselves; a synchronous S3 or disk call on the loop takes longer than this at once.
+from support.stalls import Witness
+
+# A step of the loop longer than this is a blocked loop: a synchronous S3 or disk call takes longer at once. The time in
+# which a busy computer did not run it at all is taken off before (support/stalls.py).
 SLOW_STEP_S = 0.5
 
-# An example that takes long says how busy the computer is, and nothing about the code.
-hypothesis.settings.register_profile("spotrelay", deadline=None)
+# Examples that take long, to draw or to run, say how busy the computer is, and nothing about the code.
+hypothesis.settings.register_profile(
+    "spotrelay", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("spotrelay")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_stall_is_no_block() -> Iterator[None]:
+    witness, log = Witness(SLOW_STEP_S), logging.getLogger("asyncio")
+    log.addFilter(witness)
+    yield
+    log.removeFilter(witness)
 
 
 @pytest.fixture(autouse=True)
