@@ -64,6 +64,14 @@ def test_a_block_gives_back_what_was_entered() -> None:
     assert [] == shown(block(""))
 
 
+def test_packs_stand_in_order_and_an_empty_file_is_a_file() -> None:
+    """Otherwise the same directory is another manifest, and a file less."""
+    far = manifest.row(File(b"f", META, 20, (Extent(0, A, 0, 10), Extent(10, B, 0, 10))), {A: 9, B: 1})
+    made = block("", ("e", file("e"), stamp(1, 0), 0), ("f", far, stamp(2, 20), 20))
+
+    assert ((1, 9), 2, 20) == (made.packs, made.files, made.file_bytes)
+
+
 def test_a_cut_is_where_a_directory_s_row_ends() -> None:
     """There its entries are written. Otherwise the manifest is out of order and is refused."""
     made = block(
@@ -157,14 +165,18 @@ def test_after_a_save_only_packs_that_rows_use_are_known() -> None:
 def test_files_whose_packs_are_gone_are_read_again(gone: list[str], here: list[str], below: list[str]) -> None:
     """And no others. Otherwise a snapshot is committed that nothing can restore."""
     index = Index.of_packs(PACKS)
-    index.blocks = {"": TWO, "d": block("d", ("h", file("d/h", D), stamp(3), 10))}
+    index.blocks = {
+        "": TWO,
+        "d": block("d", ("e", directory("d/e"), stamp(4), -1), ("h", file("d/h", D), stamp(3), 10)),
+    }
 
     index.forget(gone)
 
     assert PACKS.keys() - set(gone) == index.packs.keys() == index.numbers.keys()
-    assert [here, below] == [[name for name, _, _ in found.entries()] for found in index.blocks.values()]
+    assert [here, ["e", *below]] == [[name for name, _, _ in found.entries()] for found in index.blocks.values()]
     assert [entry for entry in TWO.entries() if entry[0] in here] == shown(index.blocks[""])
     assert sum({"f": 10, "g": 20}[name] for name in here) == index.blocks[""].file_bytes
+    assert (len(below), 10 * len(below)) == (index.blocks["d"].files, index.blocks["d"].file_bytes)
     assert [len(here) == 2, len(below) == 1] == [found.plain for found in index.blocks.values()]
 
 
@@ -211,6 +223,13 @@ def test_in_place_of_a_row_that_is_not_believed_the_one_before_stays() -> None:
 
     assert [("f", stamp(1), file("f", A))] == shown(found)
     assert (1, 10, False) == (found.files, found.file_bytes, found.plain)
+
+
+def test_a_name_that_was_not_yet_read_keeps_the_row_before() -> None:
+    """Cut off between the listing and the read. Otherwise it is read and sent again, though nothing of it changed."""
+    before = block("", ("f", file("f", A), stamp(1), 10))
+
+    assert [("f", stamp(1), file("f", A))] == shown(taken_up(draft("", ("f", b"", None, -1)), has="a", before=before))
 
 
 def test_nor_is_the_one_before_believed_without_its_packs() -> None:

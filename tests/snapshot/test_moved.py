@@ -52,8 +52,13 @@ def test_what_is_as_it_was_has_not_moved() -> None:
         ),
         ({"": {}}, {"": {"d": directory("d")}, "d": {"f": file("d/f")}}, ["d", "d/f"]),
         ({"": {"f": file("f")}}, {"": {"f": directory("f")}, "f": {}}, ["f"]),
+        (
+            {"": {}},
+            {"": {f"f{each}": file(f"f{each}") for each in range(30)}},
+            sorted(f"f{each}" for each in range(30)),
+        ),
     ],
-    ids=["changed", "gone", "new", "new beside", "directory gone", "new directory", "another kind"],
+    ids=["changed", "gone", "new", "new beside", "directory gone", "new directory", "another kind", "many"],
 )
 def test_what_is_not_in_both_or_not_as_it_was_has_moved(
     before: dict[str, dict[str, bytes]], after: dict[str, dict[str, bytes]], paths: list[str]
@@ -62,6 +67,14 @@ def test_what_is_not_in_both_or_not_as_it_was_has_moved(
     one, other = ({path: block(path, **rows) for path, rows in each.items()} for each in (before, after))
 
     assert paths == moved(one, other)
+
+
+def test_the_very_same_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each look takes a million rows apart."""
+    here = {"": block("", f=file("f"))}
+    monkeypatch.delattr(Block, "entries")
+
+    assert [] == moved(here, dict(here))
 
 
 def test_a_file_that_could_not_be_read_as_it_was_has_moved() -> None:
