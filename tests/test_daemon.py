@@ -239,7 +239,7 @@ async def test_agent_that_nobody_assigns_a_run_says_so(tmp_path: Path) -> None:
     relay = f'[relay]\nstore = "{(tmp_path / "store").as_uri()}"\nqueue = "http://127.0.0.1:9/1/relay"\n'
     async with (
         one_instance(user_data=relay.encode()) as (_, imds),
-        service(tmp_path, imds, module="support.impatient", poweroff="") as process,
+        service(tmp_path, imds, module="support.unassigned", poweroff="") as process,
     ):
         said = await said_at_its_end(process)
 

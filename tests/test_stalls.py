@@ -5,6 +5,7 @@ Each test steps the loop of its own child: what it does must not fail itself.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -60,6 +61,39 @@ def complaints(step: str) -> list[str]:
 def test_a_process_that_was_stopped_did_not_block() -> None:
     """Or every test would fail on a computer that stands still for a moment."""
     assert complaints(_STOPPED) == []
+
+
+_BLOCKED = """
+import asyncio, time
+import conftest
+conftest.SLOW_STEP_S = 0.5
+
+async def blocks():
+    time.sleep(0.8)
+
+async def test_it():
+    await asyncio.sleep(0)
+    await asyncio.create_task(blocks())
+"""
+
+
+def test_a_test_whose_loop_was_blocked_fails(tmp_path: Path) -> None:
+    """Whatever else it found. Otherwise nobody reads what the loop complains of."""
+    (tmp_path / "test_blocked.py").write_text(_BLOCKED)
+    words = [*("-m", "pytest", "-q", "-n0", "-p", "conftest", "-p", "no:cacheprovider"), f"--rootdir={tmp_path}"]
+    words += ["-c", str(Path(__file__).parents[1] / "pyproject.toml"), str(tmp_path)]
+    ended = subprocess.run(
+        [sys.executable, *words],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert "the event loop was blocked" in ended.stdout, ended.stdout + ended.stderr
+    assert 0 != ended.returncode
 
 
 @pytest.mark.parametrize("step", ["time.sleep(0.8)", _COMPUTES, _COMPUTES_ALONE], ids=["sleeps", "computes", "alone"])

@@ -150,7 +150,7 @@ def test_two_at_once(room: Room, there: Hook) -> None:
     start = threading.Barrier(len(tellers))
 
     def tell(teller: Teller) -> None:
-        start.wait(5)
+        start.wait(60)
         teller.tell(last)
 
     threads = [threading.Thread(target=tell, args=(each,)) for each in tellers]
