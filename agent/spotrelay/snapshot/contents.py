@@ -56,6 +56,10 @@ class Outgrown(NamedTuple):
     """It was small when it was found, or there is no room left for it in the pack."""
 
 
+class Replaced(NamedTuple):
+    """While it was read, the last of its names was taken away."""
+
+
 class Contents:
     """`index` says which packs the store has; what is sent joins them. `held`: what small files that are written now
     held when they were read last; by path, of this save and earlier ones. `again`: this is not the save's first look,
@@ -99,35 +103,51 @@ class Contents:
         try:
             if self._again and not manifest.has_state(wanted.last) and await self._begins_with_last(wanted):
                 return _as_it_was(wanted)
-            for _ in range(read.READS):
-                got = await self._read_large(wanted)
-                if got is None:
-                    return Outcome(b"")
-                if scan.stamp(got.before) == scan.stamp(got.after):
-                    break
-            else:
-                assert got is not None
-                got = got._replace(after=got.before) if await self._only_grows(wanted, got) else got
+            got = await self._read_again_and_again(wanted)
+            if got is None:
+                return Outcome(b"")
+            if isinstance(got, Replaced):
+                return _kept(wanted)
+            if not got.of_one_moment and await self._only_grows(wanted, got):
+                got = got._replace(after=got.before)
         except OSError as error:
             return _unreadable(wanted, error)
         return _outcome(wanted, got.before, got.after, got.attributes, got.places)
 
-    async def _read_large(self, wanted: Wanted) -> _Large | None:
+    async def _read_again_and_again(self, wanted: Wanted) -> _Large | Replaced | None:
+        """Until it did not change meanwhile, and READS times at most; None if it is gone."""
+        got: _Large | Replaced | None = None
+        for left in reversed(range(read.READS)):
+            got = await self._read_large(wanted, to_the_end=not left and not wanted.last)
+            if got is None or (isinstance(got, _Large) and got.of_one_moment):
+                break
+        return got
+
+    async def _read_large(self, wanted: Wanted, *, to_the_end: bool) -> _Large | Replaced | None:
+        """Given up when the file is replaced, unless `to_the_end`: what nobody finds any more is not worth the
+        command's time, and while we have it open, the command does not get back the room that it takes."""
         opened = await self._threads.run(_open, self._root, wanted.path)
         if opened is None:
             return None
         file, before, segments = opened
+        replaced = False
         try:
             windows, begun = read.windows(segments, SLICE), self._begun(wanted.path, scan.stamp(before))
             async with asyncio.TaskGroup() as tasks:
                 for window in windows:
-                    if tuple(window) not in begun.places:
-                        await self._turns.take()
-                        tasks.create_task(self._slice(file, window, begun))
+                    if tuple(window) in begun.places:
+                        continue
+                    await self._spend(sum(length for _, length in window))
+                    if replaced := not to_the_end and not os.fstat(file).st_nlink:
+                        break
+                    await self._turns.take()
+                    tasks.create_task(self._slice(file, window, begun))
             after, attributes = os.fstat(file), scan.xattrs(file)
         finally:
             os.close(file)
         del self._index.begun[wanted.path]
+        if replaced:
+            return Replaced()
         places = [place for window in windows for place in begun.places[tuple(window)]]
         return _Large(before, after, attributes, places)
 
@@ -165,8 +185,8 @@ class Contents:
         return begun
 
     async def _slice(self, file: int, window: list[tuple[int, int]], begun: Begun) -> None:
+        """Within a turn, which this gives back."""
         try:
-            await self._spend(sum(length for _, length in window))
             buffer = self._buffer()
             packed, places = await self._threads.run(self._read_slice, file, window, buffer)
             if packed is not None:
@@ -291,6 +311,10 @@ class _Large(NamedTuple):
     attributes: tuple[tuple[bytes, bytes], ...]
     places: list[Place]
 
+    @property
+    def of_one_moment(self) -> bool:
+        return scan.stamp(self.before) == scan.stamp(self.after)
+
 
 def _open(root: int, path: bytes) -> tuple[int, os.stat_result, list[tuple[int, int]]] | None:
     with Descent(root) as down:
@@ -325,12 +349,17 @@ def _outcome(
     stamp, size, state = scan.stamp(after), after.st_size, ""
     if scan.stamp(before) != stamp:
         if wanted.last:
-            return Outcome(manifest.kept(wanted.last, linked=wanted.linked), None, manifest.size_of(wanted.last))
+            return _kept(wanted)
         size = max(size, places[-1][0] + places[-1][3] if places else 0)
         state = "torn"
     path, meta = os.fsdecode(wanted.path), scan.meta(after, attributes)
     row = manifest.file_row(path, meta, size, places, state, linked=wanted.linked)
     return Outcome(row, None if state else stamp, size)
+
+
+def _kept(wanted: Wanted) -> Outcome:
+    """Its last consistent version."""
+    return Outcome(manifest.kept(wanted.last, linked=wanted.linked), None, manifest.size_of(wanted.last))
 
 
 def _as_it_was(wanted: Wanted) -> Outcome:
