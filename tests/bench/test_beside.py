@@ -20,6 +20,7 @@ def test_one_command_alone_and_beside_us(site: Site, tmp_path: Path, monkeypatch
     """The same command in all turns, slower than its neighbours by so much, alone as well as beside us. Otherwise a
     figure says how two processes differ, and nobody sees what of it is noise."""
     monkeypatch.setattr(beside, "TURN_S", 1.0)
+    monkeypatch.setattr(beside, "PAIRS", 3)
     monkeypatch.setenv("PYTHONPATH", str(STEPS))
     here = Bench(site, tmp_path, Sizes(beside_bytes=100 << 20), 1, Ours(), Leanest(1), [])
 

@@ -2,8 +2,9 @@
 
 One command all the time, and one process of ours in which the agent's `Saver` saves and rests in turns: two processes
 of the same program differ by more than what is looked for. Each turn beside us is held against the turns before and
-after it, and so what else the machine does falls out as far as it is slower than that. By the same measure each turn
-alone is held against its neighbours: whatever it is then "slowed" by is the noise of this machine, in the same units.
+after it, and so what else the machine does falls out as far as it is slower than that: hence short turns, and many. By
+the same measure each turn alone is held against its neighbours: whatever it is then "slowed" by is the noise of this
+machine, and no figure means anything that is not larger.
 
 Wall time is what a person sees; CPU seconds tell the same of caches and locks where others use the machine, too.
 
@@ -32,8 +33,9 @@ ROW = "F"
 FILE = 256 << 20
 # What a checkpoint writes anew: 2 % of 10 GiB.
 DIRTY = 0.02
-TURN_S = 12
-PAIRS = 3
+# Of three seconds, some tenths are a save's first burst; at its pace it needs a minute for as much as it has budget for.
+TURN_S = 3
+PAIRS = 10
 
 # What a checkpoint took, by name: see worker.
 Took = dict[str, float]
