@@ -12,7 +12,8 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ class Outgrown(NamedTuple):
 
 
 class Replaced(NamedTuple):
-    """While it was read, the last of its names was taken away."""
+    """Its path leads to another file now, or to none."""
 
 
 class Contents:
@@ -118,38 +119,39 @@ class Contents:
         """Until it did not change meanwhile, and READS times at most; None if it is gone."""
         got: _Large | Replaced | None = None
         for left in reversed(range(read.READS)):
-            got = await self._read_large(wanted, to_the_end=not left and not wanted.last)
+            got = await self._read_large(wanted, hold=not left and not wanted.last)
             if got is None or (isinstance(got, _Large) and got.of_one_moment):
                 break
         return got
 
-    async def _read_large(self, wanted: Wanted, *, to_the_end: bool) -> _Large | Replaced | None:
-        """Given up when the file is replaced, unless `to_the_end`: what nobody finds any more is not worth the
-        command's time, and while we have it open, the command does not get back the room that it takes."""
+    async def _read_large(self, wanted: Wanted, *, hold: bool) -> _Large | Replaced | None:
+        """Each slice opens the file for itself, and given up when it is replaced: what the command has renamed over is
+        worth nobody's time, and as long as we have it open, the command does not get back the room that it takes. A
+        gentle save waits a second for each slice. With `hold` it stays open, and is read to its end."""
         opened = await self._threads.run(_open, self._root, wanted.path)
         if opened is None:
             return None
         file, before, segments = opened
-        replaced = False
+        source = _Source(self._root, wanted.path, before.st_ino, file if hold else -1)
+        if not hold:
+            os.close(file)
         try:
             windows, begun = read.windows(segments, SLICE), self._begun(wanted.path, scan.stamp(before))
             async with asyncio.TaskGroup() as tasks:
                 for window in windows:
-                    if tuple(window) in begun.places:
-                        continue
-                    await self._spend(sum(length for _, length in window))
-                    if replaced := not to_the_end and not os.fstat(file).st_nlink:
-                        break
-                    await self._turns.take()
-                    tasks.create_task(self._slice(file, window, begun))
-            after, attributes = os.fstat(file), scan.xattrs(file)
+                    if tuple(window) not in begun.places and not source.replaced:
+                        await self._spend(sum(length for _, length in window))
+                        await self._turns.take()
+                        tasks.create_task(self._slice(source, window, begun))
+            seen = await self._threads.run(source.look)
         finally:
-            os.close(file)
+            if hold:
+                os.close(file)
         del self._index.begun[wanted.path]
-        if replaced:
+        if seen is None:
             return Replaced()
         places = [place for window in windows for place in begun.places[tuple(window)]]
-        return _Large(before, after, attributes, places)
+        return _Large(before, *seen, places)
 
     async def _only_grows(self, wanted: Wanted, got: _Large) -> bool:
         """As read.whole: what was read is still there, and so is the last consistent version."""
@@ -184,15 +186,17 @@ class Contents:
             begun = self._index.begun[path] = Begun(stamp)
         return begun
 
-    async def _slice(self, file: int, window: list[tuple[int, int]], begun: Begun) -> None:
+    async def _slice(self, source: _Source, window: list[tuple[int, int]], begun: Begun) -> None:
         """Within a turn, which this gives back."""
         try:
             buffer = self._buffer()
-            packed, places = await self._threads.run(self._read_slice, file, window, buffer)
-            if packed is not None:
-                await self._send(packed)
+            got = await self._threads.run(self._read_slice, source, window, buffer)
+            if got is not None:
+                packed, places = got
+                if packed is not None:
+                    await self._send(packed)
+                begun.places[tuple(window)] = places
             self._buffers.append(buffer)
-            begun.places[tuple(window)] = places
         finally:
             self._turns.end()
 
@@ -272,9 +276,12 @@ class Contents:
                 self._held.pop(next(iter(self._held)), None)
 
     def _read_slice(
-        self, file: int, window: list[tuple[int, int]], buffer: Buffer
-    ) -> tuple[Packed | None, list[Place]]:
-        pieces = read.pieces(file, window, buffer)
+        self, source: _Source, window: list[tuple[int, int]], buffer: Buffer
+    ) -> tuple[Packed | None, list[Place]] | None:
+        with source.opened() as file:
+            if file is None:
+                return None
+            pieces = read.pieces(file, window, buffer)
         packed, number = self._sealed(buffer)
         return packed, _places(pieces, number)
 
@@ -296,6 +303,37 @@ class Contents:
             return None, 0
         packed = buffer.seal(self._turns.pays)
         return packed, self._index.number(packed.pack.hash)
+
+
+@dataclass(slots=True)
+class _Source:
+    """A large file, open only while it is read; `file`, if it is held all the time, and -1 if not."""
+
+    root: int
+    path: bytes
+    inode: int
+    file: int
+    replaced: bool = False
+
+    @contextmanager
+    def opened(self) -> Iterator[int | None]:
+        """None if the path leads to another file now, or to none."""
+        if self.file >= 0:
+            yield self.file
+            return
+        with Descent(self.root) as down:
+            file = read.open_file(down, self.path)
+        try:
+            self.replaced |= file is None or os.fstat(file).st_ino != self.inode
+            yield None if self.replaced else file
+        finally:
+            if file is not None:
+                os.close(file)
+
+    def look(self) -> tuple[os.stat_result, tuple[tuple[bytes, bytes], ...]] | None:
+        """None if it was replaced at any time."""
+        with self.opened() as file:
+            return None if file is None else (os.fstat(file), scan.xattrs(file))
 
 
 class _Small(NamedTuple):
