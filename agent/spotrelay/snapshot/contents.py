@@ -12,8 +12,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from spotrelay.snapshot.index import Begun, Index, Place, Stamp
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.pack import SLICE, SMALL, Buffer, Packed
 from spotrelay.snapshot.read import Piece, Prefix, Reading
+from spotrelay.snapshot.source import Source
 from spotrelay.snapshot.survey import Wanted
 from spotrelay.snapshot.threads import Threads
 from spotrelay.snapshot.turns import Turns
@@ -125,14 +125,12 @@ class Contents:
         return got
 
     async def _read_large(self, wanted: Wanted, *, hold: bool) -> _Large | Replaced | None:
-        """Each slice opens the file for itself, and given up when it is replaced: what the command has renamed over is
-        worth nobody's time, and as long as we have it open, the command does not get back the room that it takes. A
-        gentle save waits a second for each slice. With `hold` it stays open, and is read to its end."""
+        """None if it is gone. Given up when it is replaced, unless `hold`: then it is read to its end."""
         opened = await self._threads.run(_open, self._root, wanted.path)
         if opened is None:
             return None
         file, before, segments = opened
-        source = _Source(self._root, wanted.path, before.st_ino, file if hold else -1)
+        source = Source(self._root, wanted.path, before.st_ino, file if hold else -1)
         if not hold:
             os.close(file)
         try:
@@ -186,7 +184,7 @@ class Contents:
             begun = self._index.begun[path] = Begun(stamp)
         return begun
 
-    async def _slice(self, source: _Source, window: list[tuple[int, int]], begun: Begun) -> None:
+    async def _slice(self, source: Source, window: list[tuple[int, int]], begun: Begun) -> None:
         """Within a turn, which this gives back."""
         try:
             buffer = self._buffer()
@@ -276,7 +274,7 @@ class Contents:
                 self._held.pop(next(iter(self._held)), None)
 
     def _read_slice(
-        self, source: _Source, window: list[tuple[int, int]], buffer: Buffer
+        self, source: Source, window: list[tuple[int, int]], buffer: Buffer
     ) -> tuple[Packed | None, list[Place]] | None:
         with source.opened() as file:
             if file is None:
@@ -303,37 +301,6 @@ class Contents:
             return None, 0
         packed = buffer.seal(self._turns.pays)
         return packed, self._index.number(packed.pack.hash)
-
-
-@dataclass(slots=True)
-class _Source:
-    """A large file, open only while it is read; `file`, if it is held all the time, and -1 if not."""
-
-    root: int
-    path: bytes
-    inode: int
-    file: int
-    replaced: bool = False
-
-    @contextmanager
-    def opened(self) -> Iterator[int | None]:
-        """None if the path leads to another file now, or to none."""
-        if self.file >= 0:
-            yield self.file
-            return
-        with Descent(self.root) as down:
-            file = read.open_file(down, self.path)
-        try:
-            self.replaced |= file is None or os.fstat(file).st_ino != self.inode
-            yield None if self.replaced else file
-        finally:
-            if file is not None:
-                os.close(file)
-
-    def look(self) -> tuple[os.stat_result, tuple[tuple[bytes, bytes], ...]] | None:
-        """None if it was replaced at any time."""
-        with self.opened() as file:
-            return None if file is None else (os.fstat(file), scan.xattrs(file))
 
 
 class _Small(NamedTuple):

@@ -33,7 +33,7 @@ ROW = "F"
 FILE = 256 << 20
 # What a checkpoint writes anew: 2 % of 10 GiB.
 DIRTY = 0.02
-# Of three seconds, some tenths are a save's first burst; at its pace it needs a minute for as much as it has budget for.
+# In so many, a save is at work for 0.05, its first pieces included.
 TURN_S = 3
 PAIRS = 10
 
