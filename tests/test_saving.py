@@ -301,22 +301,40 @@ async def test_directory_that_never_rests_is_committed_at_the_third_try_and_says
     assert [(Path("weights"),)] * 2 == [saved.moving for saved in told[:2]]
 
 
-async def test_tries_are_over_before_the_newest_snapshot_is_too_old(directory: Path) -> None:
-    """Three tries from half of the interval on, as long as each may take, and the pauses between them. Otherwise a
-    program with a busy file loses more than save.every_s says."""
+@pytest.mark.parametrize("every_s", [10, 80, 300, 3600])
+async def test_tries_are_over_before_the_newest_snapshot_is_too_old(directory: Path, every_s: float) -> None:
+    """Three tries from half of the interval on, as long as each may take, the waits for rest, and the pauses between
+    them. Otherwise a program with a busy file loses more than save.every_s says."""
     clock = Clock()
     saves = Saver(Snapshots(memory(), RUN, directory), 1, told=lambda _: None, clock=clock)
-    saves.start(80)
+    still_s = min(saving.STILL_S, every_s * saving.AGAIN_AFTER)
+    saves.start(every_s)
     try:
-        begins, takes = saves.due, 80 * saving.AGAIN_AFTER
+        clock.now = saves.due
+        assert every_s / 2 == clock.now
         for tries in (1, 2):
-            saves._restless, clock.now = tries, begins + takes
-            begins = saves.next_after(begins)
+            clock.now += saves.within_s() + still_s
+            saves._restless = tries
+            clock.now = saves.next_after(every_s / 2)
+        clock.now += saves.within_s() + still_s
     finally:
         await saves.stop()
 
-    assert 40 + 2 * (takes + 5) == begins
-    assert begins + takes < 80
+    assert pytest.approx(every_s) == clock.now
+
+
+async def test_who_was_restless_begins_earlier(restless: Callable[[], None], directory: Path) -> None:
+    """What a save took includes the tries before it. Otherwise a program that comes to rest at every third try has a
+    snapshot that is too old each time."""
+    saves = saver(memory(), directory)
+    begun, original = list[float](), saves.next_after
+    saves.next_after = lambda began: begun.append(began) or original(began)  # type: ignore[method-assign,func-returns-value]
+    saves.start(0.2)
+    await eventually(lambda: len(begun) == 4, "four saves")
+    await saves.stop()
+
+    assert 2 == len(set(begun)), "three tries, and the one after them"
+    assert begun[0] == begun[1] == begun[2]
 
 
 async def test_after_a_notice_nothing_mixed_takes_the_place_of_a_whole_snapshot(

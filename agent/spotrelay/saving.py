@@ -1,7 +1,7 @@
 """Save the directory while the command runs, and once more at its end.
 
 1. Now and then: so often that the newest snapshot is never older than `every_s`. A save begins when half of that has
-   passed and has the other half to be done in; one that was quick begins later. Gently (snapshot/pace.py): what has
+   passed, and has half of the rest to be done in; one that was quick begins later. Gently (snapshot/pace.py): what has
    settled is read and sent beside the command, and costs it less than it notices.
 2. After EC2 recommends to go: at once, every minute, and harder.
 3. After a notice: as fast as can be, from its first second, while the command writes its checkpoint. What it wrote
@@ -17,9 +17,10 @@ does not depend on how many saves it took.
 Beside the command, a snapshot has to be the directory at one moment (snapshot/still.py). One that does not come to rest
 is not committed, and tried again after a sixteenth of the interval: a checkpoint that was being written is finished by
 then, and the snapshot before it stands (P4). At the third time in a row it is committed nevertheless, and says which
-files moved (P8): the tries are over before the newest snapshot is older than the interval, so a program that rewrites a
-file all the time loses no more than others do. After a notice never: what the last save does not bring is better
-missing than mixed. The last save needs none of this, for nobody writes any more.
+files moved (P8). Two pauses and two more tries have the last quarter of the interval, and need not be gentle, for only
+that is read which moves: so a program that rewrites a file all the time loses no more than others do. After a notice
+never: what the last save does not bring is better missing than mixed. The last save needs none of this, for nobody
+writes any more.
 
 A save that fails is logged, never raised: the command is not hurt by it (P6), and the snapshot before it stands.
 
@@ -53,9 +54,11 @@ BRISK_EVERY_S = 60.0
 # After a notice. The first only for a command that does not end at once: most do, and then it would be in the way.
 FULL_AFTER_S = 1.0
 FULL_EVERY_S = 5.0
-# So often the directory may be restless before it is committed as it is; and how soon it is tried again.
+# So often the directory may be restless before it is committed as it is; how soon it is tried again, and how long that
+# may take. With 205 MiB rewritten every 4 s, tries as long as the first had their first commit after 512 s of 300.
 TRIES = 3
 AGAIN_AFTER = 1 / 16
+FIRST_WITHIN, AGAIN_WITHIN = 1 / 4, 1 / 16
 # How long one try waits for a moment in which nothing moves, if not AGAIN_AFTER: in 8 s, some GB are written.
 STILL_S = 8.0
 # What a checkpoint changes is the most that one of so many saves had to send: some fall between two checkpoints.
@@ -92,6 +95,7 @@ class Saver:
         self._all_new: bool | None = None  # nothing of the directory was in the store when the first save began
         self._stood: Saved | None = None  # when the notice came
         self._restless = 0  # tries in a row
+        self._first_try_at = 0.0
         self._look_s = 0.0
         self._tidy_at = clock() + housekeeping.EVERY_S
         self._log = structlog.get_logger()
@@ -193,12 +197,13 @@ class Saver:
     async def _now_and_then(self) -> None:
         while True:
             await self._until_due()
-            began = self._clock()
+            if not self._tries_again:
+                self._first_try_at = self._clock()
             self.due = math.inf
             await self._save_beside()
             await self._tidy()
             # A gait that came meanwhile has set the next one already.
-            self.due = min(self.due, self.next_after(began))
+            self.due = min(self.due, self.next_after(self._first_try_at))
 
     async def _until_due(self) -> None:
         while (wait := self.due - self._clock()) > 0:
@@ -207,20 +212,33 @@ class Saver:
                 async with asyncio.timeout(None if wait == math.inf else wait):
                     await self._moved.wait()
 
+    @property
+    def _tries_again(self) -> bool:
+        return 0 < self._restless < TRIES
+
     def next_after(self, began: float) -> float:
-        """When the next save begins, after one that began then and is done now."""
+        """When the next save begins, after one whose first try began then and that is done now."""
         now = self._clock()
         if self._gait is FULL:
             return now + FULL_EVERY_S
-        if 0 < self._restless < TRIES:
+        if self._tries_again:
             return now + self._every_s * AGAIN_AFTER
         return began + max(self._every_s / 2, self._every_s - 2 * (now - began))
 
+    def within_s(self) -> float:
+        """What the next try may take, the waiting for rest aside."""
+        share = AGAIN_WITHIN if self._tries_again else FIRST_WITHIN
+        return self._every_s * share - self._still_s
+
+    @property
+    def _still_s(self) -> float:
+        return min(STILL_S, self._every_s * AGAIN_AFTER)
+
     async def _save_beside(self) -> None:
-        self._pace = Budget(self._gait, within_s=self._every_s / 2)
+        self._pace = Budget(self._gait, within_s=self.within_s())
         anyway = self._restless >= TRIES - 1 and self._gait is not FULL
         try:
-            saved = await self.save(pace=self._pace, still=min(STILL_S, self._every_s * AGAIN_AFTER), anyway=anyway)
+            saved = await self.save(pace=self._pace, still=self._still_s, anyway=anyway)
         except Restless as error:
             self._restless += 1
             self._log.info("snapshot.restless", tries=self._restless, error=str(error))
