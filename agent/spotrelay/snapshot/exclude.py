@@ -38,6 +38,8 @@ class Exclusions:
 
     def why(self, path: bytes, is_directory: bool) -> str:
         """EXCLUDED, MOUNT, or nothing. For one whose parents are known not to be excluded."""
+        if not self._mounts and not self.patterns:
+            return ""
         if self.is_mount(path):
             return MOUNT
         return EXCLUDED if self.excluded(os.fsdecode(path), is_directory) else ""
