@@ -144,9 +144,11 @@ class Survey:
 
     def _look(self, listing: Listing, draft: Draft, slot: int, name: str, status: os.stat_result) -> Wanted | None:
         """Enters the row, or says that the file has to be read for it."""
+        then, row = self._old.get(name, (NEVER, b""))
+        if not row and status.st_nlink == 1 and stat.S_ISREG(status.st_mode) and not self._exclude.mounts:
+            return Wanted(status.st_size, draft, slot, False, b"", self._shows_all(status))  # most, the first time
         path = os.fsencode(scan.join(listing.path, name))
         stamp = scan.stamp(status)
-        then, row = self._old.get(name, (NEVER, b""))
         if row.startswith(_HARDLINK):
             then, row = self._behind(row, path)
         if self._exclude.is_mount(path):
