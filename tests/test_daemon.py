@@ -22,7 +22,7 @@ from spotrelay.local.imds_faults import status
 from spotrelay.local.server import ControlPlane
 from spotrelay.settings import Settings
 from support.attempts import ME
-from support.imds import INSTANCE, one_instance
+from support.imds import INSTANCE, PATIENT_S, one_instance
 from support.stores import Recording, memory
 
 TESTS = Path(__file__).parent
@@ -90,7 +90,10 @@ def test_settings_of_the_image_need_no_environment() -> None:
 async def test_user_data_in_a_file_comes_before_the_instance_s_own(tmp_path: Path) -> None:
     """Where the instance's is the script that installs the agent. Otherwise a stock image has no way in."""
     (tmp_path / "run.toml").write_text("of the file")
-    async with one_instance(user_data=b"of the instance") as (_, imds), InstanceMetadata(endpoint=imds) as metadata:
+    async with (
+        one_instance(user_data=b"of the instance") as (_, imds),
+        InstanceMetadata(endpoint=imds, timeout=PATIENT_S) as metadata,
+    ):
         found = [
             await Arriving(Settings.of({"SPOTRELAY_USER_DATA": str(tmp_path / name)}), metadata)._user_data()
             for name in ("run.toml", "nothing")
@@ -181,7 +184,7 @@ async def test_metadata_service_that_never_answers_ends_in_the_power_off(tmp_pat
     """Who cannot learn what it is for, goes (P5). Otherwise a machine with a firewall in the way burns on."""
     async with (
         one_instance() as (metadata, imds),
-        service(tmp_path, imds, module="support.hasty") as process,
+        service(tmp_path, imds, module="support.impatient") as process,
     ):
         metadata.misbehave(INSTANCE, lambda _: status(500))
         said = await said_at_its_end(process)
@@ -236,7 +239,7 @@ async def test_agent_that_nobody_assigns_a_run_says_so(tmp_path: Path) -> None:
     relay = f'[relay]\nstore = "{(tmp_path / "store").as_uri()}"\nqueue = "http://127.0.0.1:9/1/relay"\n'
     async with (
         one_instance(user_data=relay.encode()) as (_, imds),
-        service(tmp_path, imds, module="support.hasty", poweroff="") as process,
+        service(tmp_path, imds, module="support.unassigned", poweroff="") as process,
     ):
         said = await said_at_its_end(process)
 

@@ -52,6 +52,22 @@ async def test_hand_over_says_how_it_ended_and_what_it_leaves(tmp_path: Path) ->
     assert ME.instance_id == handover.instance
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_hand_over_before_the_command_started_says_so(tmp_path: Path, restarted: bool) -> None:
+    """It worked for no second; of an earlier agent on this instance nobody knows. Otherwise an attempt that only
+    restored has lost nobody knows what, or one that worked nothing (P8)."""
+    store = memory()
+    await Takeover(made(tmp_path, store=store)).claim()
+    mine = made(tmp_path, store=store) if restarted else made(tmp_path, store=store, number=2)
+    await Takeover(mine).claim()
+    await Departure(mine).hand_over(errored=False, notice="spot terminate")
+
+    handover = await History(store, RUN).handover(mine.number)
+
+    assert handover is not None
+    assert (None if restarted else 0.0) == handover.worked_s
+
+
 async def test_what_an_interruption_sent_is_what_everybody_says(tmp_path: Path) -> None:
     """A save that was under way at the notice brought the checkpoint, the last one found nothing: hand-over and status
     say what both sent, and the next attempt plans for it. Otherwise an interruption that moved a checkpoint saved

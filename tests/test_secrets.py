@@ -44,7 +44,7 @@ async def test_the_command_has_it_and_nobody_else(tmp_path: Path) -> None:
         await Takeover(mine).claim()
         await Takeover(mine).restore()
         assert ev.Spawned() == await Takeover(mine).spawn()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert ev.Succeeded() == await mine.ended()
         await Departure(mine).save()
         await Departure(mine).hand_over(errored=False, notice=None)

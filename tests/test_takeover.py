@@ -88,13 +88,23 @@ async def test_claim_is_tried_again_while_the_store_is_away(tmp_path: Path) -> N
 
 
 async def waits(mine: Attempt) -> bool:
-    """Whether it is still waiting after some looks."""
-    try:
-        async with asyncio.timeout(0.2):
-            await Takeover(mine).await_predecessor()
-    except TimeoutError:
-        return True
-    return False
+    """Whether it is still waiting after two looks."""
+    takeover, looks = Takeover(mine), 0
+    look = takeover._predecessors.done
+
+    async def counted() -> bool:
+        nonlocal looks
+        looks += 1
+        return await look()
+
+    takeover._predecessors.done = counted  # type: ignore[method-assign]
+    waiting = asyncio.create_task(takeover.await_predecessor())
+    while not waiting.done() and looks < 3:
+        await asyncio.sleep(0)
+    still = not waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    return still
 
 
 @pytest.fixture(autouse=True)

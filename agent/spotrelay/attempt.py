@@ -94,6 +94,7 @@ class Attempt:
         self.restored: Restored | None = None
         self.errors = self.errors_before = 0  # failures in a row
         self.began: float | None = None
+        self.again = False  # an agent before this one had the attempt, on this instance
         self.kept_s = 0.0
         self._newest_at: float | None = None
         self._moving = 0

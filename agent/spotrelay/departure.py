@@ -95,12 +95,18 @@ class Departure:
             kept_s=mine.kept_s,
             warning=mine.warning,
             noticed_at=mine.on_the_wall(noticed_at),
-            worked_s=None if self._command.spawned_at is None else self._command.worked_s(until=mine.clock()),
+            worked_s=self._worked_s(),
             unfinished=mine.unfinished,
         )
         await self._written(keys.handover(self._run, self._number), records.encode(handover), HANDOVER_S)
         await self._command.ship_output()
         return ev.HandedOver()
+
+    def _worked_s(self) -> float | None:
+        """Nobody knows it of the agent before this one, if there was one and its command was not started again."""
+        if self._mine.again and self._command.spawned_at is None:
+            return None
+        return self._command.worked_s(until=self._mine.clock())
 
     async def record(self, result: Result) -> Event:
         with contextlib.suppress(StoreError):  # ended before it restored anything: what there is, others saved

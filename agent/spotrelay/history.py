@@ -14,6 +14,7 @@ that was told to go is still saving while its successor has claimed and waits fo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,6 +36,10 @@ class History:
     async def newest_allowed(self, attempt: int) -> SnapshotId | None:
         """The snapshot that whoever continues after `attempt` begins from; None: no snapshot, ever."""
         saved = keys.snapshots_among(await self.store.list(keys.snapshots(self.run)))
+        return await self.newest_of(saved, attempt)
+
+    async def newest_of(self, saved: Collection[SnapshotId], attempt: int) -> SnapshotId | None:
+        """As `newest_allowed`, for whoever has listed them already."""
         for number in range(attempt, -1, -1):
             own = [snapshot for snapshot in saved if snapshot.attempt == number]
             if own:

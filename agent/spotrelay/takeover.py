@@ -95,6 +95,7 @@ class Takeover:
                 return self._turned_away(ClaimLost(f"{owner.instance if owner else 'somebody'} owns the attempt"))
             if await self._history.handover(self._number) is not None:
                 return self._turned_away(ClaimLost("this attempt was handed over: the next one goes on"))
+            self._mine.again = owner.token != me.token
         first = await self._history.claim(1)
         self._mine.began = first.at if first else me.at
         return ev.Claimed()

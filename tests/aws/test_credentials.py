@@ -15,7 +15,7 @@ from spotrelay.aws.store import open_store
 from spotrelay.core.errors import MetadataUnavailable, StoreDenied, StoreUnavailable
 from spotrelay.local.imds import Credentials
 from spotrelay.local.imds_faults import status
-from support.imds import INSTANCE, Clock, one_instance
+from support.imds import INSTANCE, PATIENT_S, Clock, one_instance
 
 NOWHERE = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 PAIR = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hush"}
@@ -37,7 +37,10 @@ async def test_the_role_s_keys_are_asked_for_once_until_they_are_about_to_end() 
     clock = Clock()
     document = ("GET", f"/latest/{ROLE_PATH}spotrelay-agent")
     keys = Credentials("ASIA1", "hush", "session", lifetime_s=LIVE_S)
-    async with one_instance(clock, credentials=keys) as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with (
+        one_instance(clock, credentials=keys) as (imds, endpoint),
+        InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata,
+    ):
         role = Role(metadata, wall=clock)
         found = await asyncio.gather(*(role.keys() for _ in range(20)))
         assert {Keys("ASIA1", "hush", "session", clock.now + LIVE_S)} == set(found)
@@ -51,7 +54,7 @@ async def test_the_role_s_keys_are_asked_for_once_until_they_are_about_to_end() 
 async def test_keys_that_are_good_outlive_a_metadata_service_that_is_not() -> None:
     """Until they end, and not a second longer. Otherwise a quarter of an hour without metadata is one without saves."""
     clock = Clock()
-    async with one_instance(clock) as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with one_instance(clock) as (imds, endpoint), InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         role = Role(metadata, wall=clock)
         known = await role.keys()
         clock.now += LIVE_S - 60
@@ -65,7 +68,7 @@ async def test_keys_that_are_good_outlive_a_metadata_service_that_is_not() -> No
 
 async def test_an_instance_without_a_role_is_told_what_it_lacks() -> None:
     """Otherwise the first refusal of S3 is what there is to read."""
-    async with one_instance(role=None) as (_, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with one_instance(role=None) as (_, endpoint), InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         with pytest.raises(StoreDenied, match="instance profile"):
             await Role(metadata).keys()
 
@@ -105,7 +108,7 @@ async def test_the_store_says_whether_keys_cannot_be_had_now_or_at_all(monkeypat
     """Away for now is tried again, no role is refused. Otherwise a slow metadata service ends a machine at its boot."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    async with one_instance(role=None) as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with one_instance(role=None) as (imds, endpoint), InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         store = open_store("s3://bucket/prefix", credentials=Role(metadata), patience=0)
         with pytest.raises(StoreDenied, match="no role"):
             await store.get("a")

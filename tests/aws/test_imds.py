@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -13,7 +13,7 @@ from spotrelay.aws.imds import InstanceMetadata
 from spotrelay.core.errors import MetadataUnavailable
 from spotrelay.local.imds_faults import EMPTY, GARBAGE, HANG, HUGE, RESET, Fault, status
 from spotrelay.ports import Identity
-from support.imds import INSTANCE, TOKEN, Clock, one_instance
+from support.imds import INSTANCE, PATIENT_S, TOKEN, Clock, one_instance
 
 ID_PATH = "meta-data/instance-id"
 GET_ID = ("GET", f"/latest/{ID_PATH}")
@@ -22,7 +22,7 @@ GET_ID = ("GET", f"/latest/{ID_PATH}")
 async def test_one_token_serves_many_questions() -> None:
     """A document is its text, a missing one None, and both cost one token in all. Otherwise every look is two
     requests, and EC2 throttles them together with the SDK's."""
-    async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         assert INSTANCE == await metadata.text(ID_PATH)
         assert await metadata.text("meta-data/spot/instance-action") is None
         assert "[]" == await metadata.text("meta-data/events/maintenance/scheduled")
@@ -33,7 +33,10 @@ async def test_one_token_serves_many_questions() -> None:
 async def test_token_is_renewed_before_it_ends() -> None:
     """Six hours on, a new token is there before the old one is refused: a training run is longer than a token."""
     clock = Clock()
-    async with one_instance(clock) as (imds, endpoint), InstanceMetadata(endpoint, clock=clock) as metadata:
+    async with (
+        one_instance(clock) as (imds, endpoint),
+        InstanceMetadata(endpoint, timeout=PATIENT_S, clock=clock) as metadata,
+    ):
         await metadata.text(ID_PATH)
         clock.now += 21600 - 61
         await metadata.text(ID_PATH)
@@ -46,7 +49,10 @@ async def test_token_is_renewed_before_it_ends() -> None:
 async def test_token_that_the_service_forgot_is_renewed_within_the_question() -> None:
     """401 costs one new token and no answer. Otherwise the watch is blind until the old token would have ended."""
     server_clock = Clock()
-    async with one_instance(server_clock) as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with (
+        one_instance(server_clock) as (imds, endpoint),
+        InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata,
+    ):
         await metadata.text(ID_PATH)
         server_clock.now += 21600
         assert INSTANCE == await metadata.text(ID_PATH)
@@ -57,7 +63,7 @@ async def test_token_that_the_service_forgot_is_renewed_within_the_question() ->
 async def test_new_token_that_is_refused_too_is_an_error_and_not_a_loop() -> None:
     """A second 401 ends the question, and the next question begins with a new token. Otherwise one bad answer keeps
     the agent hammering a throttled service, or a bad token is kept for ever."""
-    async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         await metadata.text(ID_PATH)
         imds.inject(INSTANCE, status(401), Fault(), status(401))
         with pytest.raises(MetadataUnavailable, match="401"):
@@ -71,7 +77,7 @@ async def test_new_token_that_is_refused_too_is_an_error_and_not_a_loop() -> Non
 async def test_nothing_is_asked_without_a_token(refusal: Fault) -> None:
     """A service that gives no token gets no question in the old way. Otherwise a forged or misconfigured service that
     speaks IMDSv1 is believed."""
-    async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         imds.inject(INSTANCE, refusal)
         with pytest.raises(MetadataUnavailable):
             await metadata.text(ID_PATH)
@@ -90,16 +96,24 @@ async def test_every_failure_is_one_kind_of_error_and_passes(faults: list[Fault]
     async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint, timeout=0.3) as metadata:
         imds.inject(INSTANCE, *[Fault()] * good, *faults)
         with pytest.raises(MetadataUnavailable):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await metadata.text(ID_PATH)
-        assert INSTANCE == await metadata.text(ID_PATH)
+        assert INSTANCE == await answered(metadata)
+
+
+async def answered(metadata: InstanceMetadata) -> str | None:
+    """What it says, however often a stalled computer makes its short timeout end a question."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(MetadataUnavailable):
+                return await metadata.text(ID_PATH)
 
 
 async def test_service_that_is_not_there_says_what_to_do() -> None:
     """Outside of EC2 the error names the variable to set, not a socket's number."""
     async with one_instance() as (_, endpoint):
         pass
-    async with InstanceMetadata(endpoint) as metadata:
+    async with InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         with pytest.raises(MetadataUnavailable) as caught:
             await metadata.text(ID_PATH)
 
@@ -111,7 +125,7 @@ async def test_question_and_token_together_end_at_the_timeout() -> None:
     async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint, timeout=0.2) as metadata:
         imds.inject(INSTANCE, Fault(latency=0.15), HANG)
         with pytest.raises(MetadataUnavailable, match=r"no answer in 0\.2 s"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await metadata.text(ID_PATH)
 
 
@@ -120,7 +134,7 @@ async def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPat
     refuses what it forwards."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    async with one_instance() as (_, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with one_instance() as (_, endpoint), InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         assert INSTANCE == await metadata.text(ID_PATH)
 
 
@@ -128,7 +142,7 @@ async def test_endpoint_comes_from_the_variable_that_botocore_reads(monkeypatch:
     """One variable leads the agent and its SDK to the same service, with or without a slash at its end."""
     async with one_instance() as (_, endpoint):
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint + "/")
-        async with InstanceMetadata() as metadata:
+        async with InstanceMetadata(timeout=PATIENT_S) as metadata:
             assert INSTANCE == await metadata.text(ID_PATH)
 
 
@@ -137,7 +151,10 @@ async def test_server_now_is_ec2_s_time_carried_on(skew: float) -> None:
     """EC2's time is known to the second however wrong this machine's clock is, and goes on between answers. Otherwise
     a deadline is off by as much as the clock."""
     here, ec2 = Clock(now=5000.0), Clock(now=1_700_000_000.0 + skew)
-    async with one_instance(ec2) as (_, endpoint), InstanceMetadata(endpoint, clock=here) as metadata:
+    async with (
+        one_instance(ec2) as (_, endpoint),
+        InstanceMetadata(endpoint, timeout=PATIENT_S, clock=here) as metadata,
+    ):
         assert metadata.server_now() is None
         await metadata.text(ID_PATH)
         first = metadata.server_now()
@@ -169,7 +186,7 @@ async def test_date_that_cannot_be_read_leaves_the_last_one_standing() -> None:
     dates = iter(["Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:20 GMT", "tomorrow"])
     async with (
         answering(lambda request: web.Response(text="x", headers={"Date": next(dates)})) as url,
-        InstanceMetadata(url, clock=Clock(now=0.0)) as metadata,
+        InstanceMetadata(url, timeout=PATIENT_S, clock=Clock(now=0.0)) as metadata,
     ):
         answers = [await metadata.text(ID_PATH), await metadata.text(ID_PATH)]
         now = metadata.server_now()
@@ -187,7 +204,7 @@ async def test_redirect_is_not_followed() -> None:
             return web.Response(status=302, headers={"Location": "/elsewhere"})
         return web.Response(text="i-00000000000000bad")
 
-    async with answering(elsewhere) as url, InstanceMetadata(url) as metadata:
+    async with answering(elsewhere) as url, InstanceMetadata(url, timeout=PATIENT_S) as metadata:
         with pytest.raises(MetadataUnavailable, match="302"):
             await metadata.text(ID_PATH)
 
@@ -208,7 +225,7 @@ async def test_identity_survives_the_first_minute() -> None:
 async def test_patience_ends() -> None:
     """A service that never comes is given up after the patience that was asked for, with the last reason. Otherwise
     the instance burns money without ever having a run (P5)."""
-    async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with one_instance() as (imds, endpoint), InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata:
         imds.misbehave(INSTANCE, lambda path: status(403))
         with pytest.raises(MetadataUnavailable, match="403") as caught:
             await metadata.identity(patience=0.3)
@@ -219,6 +236,9 @@ async def test_patience_ends() -> None:
 @pytest.mark.parametrize(("given", "expected"), [(b"\x1f\x8b\x00\xff", b"\x1f\x8b\x00\xff"), (b"", None)])
 async def test_user_data_is_bytes_or_none(given: bytes, expected: bytes | None) -> None:
     """User data may be compressed: its bytes come through untouched. None when the instance was given none."""
-    async with one_instance(user_data=given) as (imds, endpoint), InstanceMetadata(endpoint) as metadata:
+    async with (
+        one_instance(user_data=given) as (imds, endpoint),
+        InstanceMetadata(endpoint, timeout=PATIENT_S) as metadata,
+    ):
         imds.inject(INSTANCE, status(503))
         assert expected == await metadata.user_data(patience=5)

@@ -164,14 +164,14 @@ async def test_no_attempt_after_patience_has_ended(s3: S3) -> None:
     asked = len(s3.asked)
     # Nothing is what is waited for, and nothing tells when it has come: as long again as the attempts went on.
     await asyncio.sleep(0.3)
-    assert asked == len(s3.asked) > 1
+    assert asked == len(s3.asked)
 
 
 async def test_a_cancelled_call_is_not_tried_again(s3: S3) -> None:
     """Cancelled means that nothing more is written."""
     s3.answers = [(503, "SlowDown")] * 1000
     call = asyncio.create_task(bucket().put("a", b"1"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await s3.came.wait()
 
     call.cancel()

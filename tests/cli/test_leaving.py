@@ -22,8 +22,8 @@ from support.aws_account import Front, client, environment, own_account
 from support.rehearsals import Said, ended, spotrelay, start
 from support.stores import everything
 
-# A process under load takes a second to hear of it. AWS's own clients would try again for a minute and longer.
-AT_ONCE_S = 10.0
+# A process on a busy computer takes seconds to hear of it. AWS's own clients would try again for a minute and longer.
+AT_ONCE_S = 40.0
 BUCKET, ROLE = "theirs", "arn:aws:iam::123456789012:role/relay-InterruptRole"
 INSTANCE = "i-0123456789abcdef0"
 
@@ -49,7 +49,7 @@ class Terminal:
         come = self.front.hold(at, words=about)
         process = await start(*words, cwd=self.folder, env=self.environment)
         waiting = asyncio.create_task(ended(process))
-        assert await asyncio.to_thread(come.wait, 20), f"{at} is not asked for: {self.front.asked}"
+        assert await asyncio.to_thread(come.wait, 120), f"{at} is not asked for: {self.front.asked}"
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         said = await waiting

@@ -18,6 +18,7 @@ import boto3
 import pytest
 
 from spotrelay.cli import main as entry
+from spotrelay.core import keys, records
 from spotrelay.core.errors import AmbiguousRun, NoSuchRun, StoreUnavailable
 from support import buckets
 from support.buckets import DAMAGES, RUN
@@ -159,6 +160,28 @@ async def test_an_empty_bucket_says_so(tmp_path: Path) -> None:
     assert "spotrelay ls" in status.err
 
 
+async def test_a_machine_that_died_before_the_command_started_lost_nothing(tmp_path: Path) -> None:
+    """The receipt says so of that attempt, and the run's sums have no gap."""
+    at = 1_900_000_000.0
+    left = {
+        keys.claim(RUN, 1): records.Claim("i-1", "token", at, "c6i.large", "us-east-1a", "spot"),
+        keys.base(RUN, 1): records.Base("0-0", at + 1, "i-1"),
+        keys.status(RUN, 1): records.Status("i-1", "restoring", at + 9),
+        keys.death(RUN, 1): records.Death("i-1", at + 12),
+        keys.outcome(RUN): records.Outcome("stopped", 1, at + 60),
+    }
+    for key, record in left.items():
+        path = tmp_path / "bucket" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(records.encode(record))
+
+    said = await asked(tmp_path / "bucket", "receipt", RUN)
+    leg, *sums = said.out.splitlines()
+
+    assert "1\tc6i.large us-east-1a spot\tdied without a word · nothing lost: it had not started" == leg
+    assert {"worked\t0.0 s", "lost\t0.0 s"} <= set(sums)
+
+
 async def test_names_and_their_beginnings(bucket: Path) -> None:
     """`reh` is enough as long as there is one; the whole name always is."""
     shutil.copytree(bucket / "runs" / RUN, bucket / "runs" / f"{RUN}-2")
@@ -228,7 +251,7 @@ async def test_a_store_that_is_not_there_is_said(tmp_path: Path) -> None:
     """After the store's patience, with the code for "trying again can help"."""
     nowhere = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
     nowhere["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:1"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         said = await spotrelay("ls", "--store", "s3://bucket", cwd=tmp_path, env=nowhere)
 
     assert StoreUnavailable.exit_code == said.status
@@ -238,7 +261,7 @@ async def test_a_store_that_is_not_there_is_said(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_a_store_that_never_answers_is_left(tmp_path: Path) -> None:
     """An attempt takes half a minute at most, and after the patience there is no other."""
-    async with silent() as (env, _), asyncio.timeout(90):
+    async with silent() as (env, _), asyncio.timeout(300):
         said = await spotrelay("status", "run", "--store", "s3://bucket", cwd=tmp_path, env=env)
 
     assert StoreUnavailable.exit_code == said.status
@@ -247,7 +270,7 @@ async def test_a_store_that_never_answers_is_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [["ls"], ["status", RUN], ["logs", RUN, "-f"], ["pull", RUN], ["receipt", RUN]])
 async def test_ctrl_c_ends_it_at_once_though_nobody_answers(words: list[str], tmp_path: Path) -> None:
     """130, nothing on either stream, nothing left behind. Otherwise a person pulls the plug."""
-    async with silent() as (env, asked), asyncio.timeout(60):
+    async with silent() as (env, asked), asyncio.timeout(300):
         process = await start(*words, "--store", "s3://bucket", cwd=tmp_path, env=env)
         await asked.wait()
         process.send_signal(signal.SIGINT)
@@ -262,7 +285,7 @@ async def test_ctrl_c_ends_it_at_once_though_nobody_answers(words: list[str], tm
 async def test_ctrl_c_ends_who_follows(words: list[str], bucket: Path) -> None:
     """After what was there has been printed: 130, and no more."""
     (bucket / "runs" / RUN / "outcome.json").unlink()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         process = await start(*words, "--store", bucket.as_uri(), cwd=bucket.parent)
         assert process.stdout is not None
         first = await process.stdout.readline()
@@ -283,7 +306,7 @@ async def test_who_reads_no_further_ends_it(bucket: Path) -> None:
     assert process.stdout is not None
     await process.stdout.readline()
     process.stdout._transport.close()  # type: ignore[attr-defined]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         code, said = await process.wait(), await process.stderr.read() if process.stderr else b""
 
     assert 0 != code
@@ -360,7 +383,7 @@ async def test_a_gigabyte_of_log_is_no_gigabyte_of_memory(bucket: Path) -> None:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         _, said = await process.communicate()
 
     assert int(said.split()[-1]) < 200 << 10  # KiB; the interpreter and its libraries are 90 MB of them
@@ -428,7 +451,7 @@ async def test_a_laptop_may_be_a_mac(bucket: Path, tmp_path: Path) -> None:
         _, said = await process.communicate()
         return process.returncode, said
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         ends = await asyncio.gather(*map(run, COMMANDS[1:]))
 
     assert [0] * len(ends) == [code for code, _ in ends], ends

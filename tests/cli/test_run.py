@@ -156,7 +156,7 @@ async def test_following_is_left_by_ctrl_c(at: Desk) -> None:
     process = await start("run", "--follow", "--", "python", "train.py", cwd=at.folder, env=at.environment)
     await until(lambda: at.rings() == 1, what="the bell")
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while b"waiting for a machine" not in await process.stderr.readline():
             pass  # what it says before it follows
     process.send_signal(signal.SIGINT)

@@ -24,7 +24,7 @@ async def test_a_launcher_that_launches_nothing(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(rehearsal, "NO_MACHINE_S", 3.0)
 
     with pytest.raises(SpotrelayError, match=r"no machine took the run for 3 s; launcher\.log ends: ") as caught:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             await rehearsal.hold(Plan(["true"], project, [Moment(1.0)], kept=kept), lambda scene: None)
 
     assert "--keep" in caught.value.next_step

@@ -27,7 +27,7 @@ async def page(
     )
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             yield (await process.stdout.readline()).decode().strip(), process
     finally:
         if process.returncode is None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -152,38 +150,34 @@ async def test_kill_after_the_end(start: Start) -> None:
     assert Exited(0) == await child.wait()
 
 
-def test_nothing_outlives_the_agent(tmp_path: Path) -> None:
+async def test_nothing_outlives_the_agent(tmp_path: Path) -> None:
     """An agent killed by SIGKILL takes its command along, daemons too. Otherwise the next agent starts a second one in
     the same directory."""
+    output = tmp_path / "out"
+    stays = "sh -c 'echo ready $$; exec sleep 99'"
     code = f"""
 import asyncio
 from pathlib import Path
 from spotrelay.command.child import spawn
 
 async def main():
-    script = "sleep 99 & (setsid sleep 99 &) & wait"
+    script = {f"{stays} & (setsid {stays} &) & echo ready $$; wait"!r}
     folder, environment = Path({str(tmp_path)!r}), {{"PATH": {os.environ["PATH"]!r}}}
     child = await spawn(["sh", "-c", script], directory=folder, output=folder / "out", environment=environment)
-    while len(pids := child.processes()) < 3:
-        await asyncio.sleep(0.01)
-    print(*pids, flush=True)
     await child.wait()
 
 asyncio.run(main())
 """
     package = Path(processes.__file__).parents[1]
-    with subprocess.Popen(
-        [*PYTHON[:1], "-c", code], stdout=subprocess.PIPE, env={"PYTHONPATH": str(package)}, text=True
-    ) as agent:
-        assert agent.stdout
-        pids = [int(pid) for pid in agent.stdout.readline().split()]
+    agent = await asyncio.create_subprocess_exec(*PYTHON[:1], "-c", code, env={"PYTHONPATH": str(package)})
+    try:
+        pids = await said(output, "ready", times=3)
+        assert all(map(processes.is_alive, pids))
+    finally:
         agent.kill()
-    assert len(pids) >= 3
+        await agent.wait()
 
-    deadline = time.monotonic() + 20
-    while alive := [pid for pid in pids if processes.is_alive(pid)]:
-        assert time.monotonic() < deadline, alive
-        time.sleep(0.005)
+    await gone(*pids)
 
 
 async def test_subreaper_that_dies_takes_the_command_along(start: Start, tmp_path: Path, output: Path) -> None:
@@ -200,7 +194,7 @@ async def test_subreaper_that_dies_takes_the_command_along(start: Start, tmp_pat
 
 async def test_cancelled_start_leaves_nothing(start: Start, output: Path) -> None:
     """A start that is cancelled half-way has started nothing that stays."""
-    for pause in (0, 0.01, 0.02, 0.03):
+    for pause in (0, 0.01, 0.02, 0.03):  # the moment is what is tested: each is at another step of the start
         starting = asyncio.ensure_future(start("sh", "-c", "echo ready $$; exec sleep 99"))
         await asyncio.sleep(pause)
         starting.cancel()

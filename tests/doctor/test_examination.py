@@ -173,7 +173,7 @@ def test_a_service_that_hangs_is_a_finding(
     front: Front, outputs: dict[str, str], only: Callable[..., Finding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the connection and says nothing: the examination goes on after its patience, and ends."""
-    impatient = ground.PATIENCE.merge(Config(read_timeout=0.2, retries={"total_max_attempts": 1}))
+    impatient = ground.PATIENCE.merge(Config(read_timeout=2, retries={"total_max_attempts": 1}))
     monkeypatch.setattr(ground, "PATIENCE", impatient)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", f"http://127.0.0.1:{silent.getsockname()[1]}")

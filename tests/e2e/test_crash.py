@@ -20,7 +20,7 @@ import pytest
 
 from spotrelay.core.lifecycle import Effect
 from spotrelay.local.cloud import Computer
-from support.story import NOTICE_S, Stage, Story, stage
+from support.story import SHORT_NOTICE_S, Stage, Story, stage
 from support.tripwire import AFTER, BEFORE, Wire, calls, sprung, steps_in
 
 # Most of a play is waiting (for a notice to be seen, for a predecessor that is dead); its work is two boots.
@@ -48,7 +48,7 @@ async def nothing(_cloud: Stage, _story: Story) -> None: ...
 
 
 async def notice(cloud: Stage, story: Story) -> None:
-    cloud.interrupt(await story.ready(1), in_s=NOTICE_S)
+    cloud.interrupt(await story.ready(1), in_s=SHORT_NOTICE_S)
 
 
 async def cancel(cloud: Stage, story: Story) -> None:
@@ -63,14 +63,14 @@ async def storm(cloud: Stage, story: Story) -> None:
     cloud.rebalance(instance)
     state = story.computers(1)[0].state
     await story.until(lambda: "effect: save early" in steps_in(state), what="the early save")
-    cloud.interrupt(instance, in_s=3 * NOTICE_S)
+    cloud.interrupt(instance, in_s=3 * SHORT_NOTICE_S)
     await story.phase(1, "draining")
-    cloud.interrupt(instance, in_s=NOTICE_S)
+    cloud.interrupt(instance, in_s=SHORT_NOTICE_S)
 
 
 async def notice_at_boot(cloud: Stage, story: Story) -> None:
     await story.until(lambda: any(c.machine for c in story.computers()), what="a machine")
-    cloud.interrupt(story.computers()[0].instance.id, in_s=NOTICE_S)
+    cloud.interrupt(story.computers()[0].instance.id, in_s=SHORT_NOTICE_S)
 
 
 PLOTS = {

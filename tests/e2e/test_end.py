@@ -185,7 +185,7 @@ async def test_instance_with_bad_user_data_says_so_and_ends(user_data: str, said
 
 async def test_instance_that_nobody_assigns_a_run_ends(tmp_path: Path) -> None:
     """A launcher that died for good leaves it alone. Otherwise it waits, and costs, for ever."""
-    async with stage(tmp_path, module="support.hasty") as cloud:
+    async with stage(tmp_path, module="support.unassigned") as cloud:
         instance = cloud.boot(cloud.user_data())
         await gone(cloud, instance)
 
@@ -195,7 +195,7 @@ async def test_instance_that_nobody_assigns_a_run_ends(tmp_path: Path) -> None:
 async def test_instance_whose_store_is_gone_ends(tmp_path: Path) -> None:
     """Without its bucket it can learn nothing. Otherwise a deleted bucket leaves instances burning."""
     (tmp_path / "not-a-folder").touch()
-    async with stage(tmp_path, module="support.hasty") as cloud:
+    async with stage(tmp_path, module="support.impatient") as cloud:
         instance = cloud.boot(cloud.user_data().replace(cloud.store_url, (tmp_path / "not-a-folder" / "x").as_uri()))
         await gone(cloud, instance)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spotrelay.core import keys
-from support.story import NOTICE_S, STEPS, Story, stage
+from support.story import NOTICE_S, SHORT_NOTICE_S, STEPS, Story, stage
 
 
 def counts(story: Story) -> list[int]:
@@ -25,7 +25,8 @@ async def test_checkpoint_written_at_sigterm_is_where_the_next_attempt_begins(tm
         await cloud.quiet()
 
         assert handover is not None
-        assert (True, "interrupted", "1-0") == (handover.clean, handover.reason, handover.snapshot)
+        assert (True, "interrupted") == (handover.clean, handover.reason)
+        assert (handover.snapshot or "").startswith("1-")
         assert [0, STEPS // 2, STEPS // 2, STEPS] == counts(story)
 
 
@@ -139,7 +140,7 @@ async def test_command_deaf_to_sigterm_is_killed_in_time_for_its_save(tmp_path: 
     """The save has its share of the seconds, whatever the command does. Otherwise one deaf program loses everything."""
     async with stage(tmp_path) as cloud:
         story = await cloud.begin("stubborn")
-        cloud.interrupt(await story.ready(1), in_s=NOTICE_S)
+        cloud.interrupt(await story.ready(1), in_s=SHORT_NOTICE_S)
         await story.ends("succeeded")
         handover = await story.history.handover(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import boto3
@@ -73,14 +72,12 @@ def test_what_an_answer_means(there: Hook, status: int, final: bool | None) -> N
 
 @pytest.mark.parametrize("behaviour", ["silent", "drips"])
 def test_webhook_that_never_ends(there: Hook, behaviour: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then keeps every socket timeout from firing. The sweep would end with its function."""
+    """A byte now and then keeps every socket timeout from firing. The sweep would end with its function; and this test
+    would not end."""
     monkeypatch.setattr(channels, "WITHIN_S", 0.6)
     there.answers.append(behaviour)
-    began = time.monotonic()
-    error = unsent(Webhook(f"{there.url}/{SECRET}"))
 
-    assert time.monotonic() - began < 3
-    assert not error.final
+    assert not unsent(Webhook(f"{there.url}/{SECRET}")).final
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/{}", "http://127.0.0.1:1/{} {}", "https://127.0.0.1:x/{}"])

@@ -75,7 +75,7 @@ class TestPromises:
         together, won = threading.Barrier(8), list[int]()
 
         def create(number: int) -> None:
-            together.wait(10)
+            together.wait(60)
             if objects.create("a", b"%d" % number):
                 won.append(number)
 

@@ -47,7 +47,7 @@ def test_duplicates_at_once_launch_once(site: Site) -> None:
     together = threading.Barrier(5)
 
     def launch(launcher: succession.Succession) -> None:
-        together.wait(5)
+        together.wait(60)
         launcher.ensure([ResumeRequest(run, 1)])
 
     threads = [threading.Thread(target=launch, args=(launcher,)) for launcher in launchers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def test_two_at_once(room: Room, there: Hook) -> None:
     start = threading.Barrier(len(tellers))
 
     def tell(teller: Teller) -> None:
-        start.wait(5)
+        start.wait(60)
         teller.tell(last)
 
     threads = [threading.Thread(target=tell, args=(each,)) for each in tellers]
@@ -309,6 +310,7 @@ def test_words(room: Room) -> None:
     assert [
         "r: it goes on: attempt 2 began at 2030-03-17 17:46 UTC on spot g5.xlarge in us-east-1b. Before, attempt 1 was "
         "interrupted (spot: terminate), 12 s of its work are lost. Nothing to do.\nspotrelay status r",
+        "attempt 1 was interrupted (spot: terminate), before its command had started",
         "attempt 1 failed: exit code 3",
         "attempt 1 was told that its machine goes",
         "attempt 1 broke off without a word",
@@ -319,6 +321,7 @@ def test_words(room: Room) -> None:
         "spotrelay status r",
     ] == [
         news.resumed("r", 2, claim, End(1, told)).text,
+        str(End(1, replace(told, worked_s=0.0, kept_s=0.0))),
         str(End(1, failed)),
         str(End(1, None, going)),
         str(End(1)),

@@ -25,7 +25,7 @@ async def test_a_moment_that_is_past_comes_soon():
     rung = asyncio.Event()
     ManualClock(start=100.0).call_at(99.0, rung.set)
 
-    await asyncio.wait_for(rung.wait(), 5)
+    await asyncio.wait_for(rung.wait(), 60)
 
 
 async def test_sleep_takes_the_clocks_time_and_none_of_ours():
@@ -37,7 +37,7 @@ async def test_sleep_takes_the_clocks_time_and_none_of_ours():
     await asyncio.sleep(0)
     early = sleeping.done()
     clock.advance(1)
-    await asyncio.wait_for(sleeping, 5)
+    await asyncio.wait_for(sleeping, 60)
 
     assert not early
 
@@ -47,7 +47,7 @@ async def test_the_system_clock_rings_and_tells_unix_time():
     clock, rung = SystemClock(), asyncio.Event()
     before = clock.now()
     clock.call_at(before + 0.01, rung.set)
-    await asyncio.wait_for(rung.wait(), 5)
+    await asyncio.wait_for(rung.wait(), 60)
 
     assert before + 0.009 <= clock.now()
     assert before > 1_700_000_000

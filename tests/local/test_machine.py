@@ -144,7 +144,7 @@ async def test_hypervisor_is_killed() -> None:
     if user := ordinary():
         os.chown(folder, user["user"], user["group"])
     try:
-        async with asyncio.timeout(30), playing("orphaned", folder) as hypervisor:
+        async with asyncio.timeout(60), playing("orphaned", folder) as hypervisor:
             assert hypervisor.stdout is not None
             assert b"booted\n" == await hypervisor.stdout.readline()
             hypervisor.kill()

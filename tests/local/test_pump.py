@@ -61,7 +61,7 @@ class Bench:
         return sum(int(answer["Attributes"][name]) for name in names)
 
     async def empty(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.count():
                 await asyncio.sleep(0.01)
 
@@ -239,7 +239,7 @@ async def test_pollers_work_side_by_side(bench: Bench) -> None:
 
     bench.pump(Slow(), pollers=2)
     await bench.send(*(f"message {n}" for n in range(20)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await both.wait()
 
 

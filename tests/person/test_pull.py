@@ -282,6 +282,25 @@ async def test_the_one_that_counts_is_marked(tmp_path: Path) -> None:
     assert FIRST == await newest(store, RUN)
 
 
+async def test_the_shelf_is_listed_once(tmp_path: Path) -> None:
+    """A listing costs as much as twelve reads, and one for every thousand snapshots; then a read each, and the base
+    of an attempt that has none of its own."""
+    store = await saved(tmp_path / "job", {"a": b"1"})
+    await saved(tmp_path / "job", {"a": b"12"}, SECOND, store)
+    await store.put(keys.base(RUN, 2), records.encode(records.Base("1-1", 1.0, "i-2")))
+    watched = Recording(store)
+
+    found = await shelf(watched, RUN)
+
+    assert [False, True] == [each.next for each in found.kept]
+    assert [
+        ("folders", keys.attempts(RUN)),
+        ("get", keys.base(RUN, 2)),
+        *(("get", keys.snapshot(RUN, each)) for each in (FIRST, SECOND)),
+        ("times", keys.snapshots(RUN)),
+    ] == sorted(watched.calls)
+
+
 async def test_a_damaged_fence_is_said_and_nothing_is_marked(tmp_path: Path) -> None:
     """Otherwise somebody resumes, by hand, from what was left behind."""
     store = await saved(tmp_path / "job", {"a": b"1"})

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from spotrelay.cli import receipt_told
 from spotrelay.core import keys, records
 from spotrelay.core.keys import SnapshotId
 from spotrelay.person import timeline
-from spotrelay.person.leg import DIED, INTERRUPTED, WORKS, Leg
+from spotrelay.person.leg import DIED, ERROR, INTERRUPTED, WORKS, Leg
 from spotrelay.person.receipt import Receipt, Sum, receipt
 from spotrelay.person.timeline import Span, drawing, spans, svg
 from support.stores import RUN, memory
@@ -66,6 +67,101 @@ async def test_a_death_without_a_word_has_bounds() -> None:
 
     assert (DIED, 30.0, 33.0) == (known.end, known.lost_s, known.lost_most_s)
     assert (DIED, 30.0, None) == (silent.end, silent.lost_s, silent.lost_most_s)
+
+
+EARLY = records.Status("i-2", "restoring", NOW + 140)
+DEAD = records.Death("i-2", NOW + 150)
+TURNED_BACK = records.Handover(
+    "i-2", "interrupted", NOW + 145, None, None, False, 0, "1-3", "spot terminate", worked_s=0.0
+)
+
+
+@pytest.mark.parametrize(
+    ("left", "end", "most", "told"),
+    [
+        ({"handover": TURNED_BACK, "base": BASE}, INTERRUPTED, None, "nothing lost: it had not started"),
+        (
+            {"handover": replace(TURNED_BACK, reason="error", ended="exit code 127"), "base": BASE},
+            ERROR, None, "nothing lost: it had not started",
+        ),
+        ({"handover": replace(TURNED_BACK, worked_s=None)}, INTERRUPTED, None, "nothing lost: it had not started"),
+        ({"status": EARLY, "base": BASE, "death": DEAD}, DIED, 0.0, "nothing lost: it had not started"),
+        ({"death": DEAD}, DIED, 0.0, "nothing lost: it had not started"),
+        ({"status": replace(EARLY, phase="waiting")}, DIED, 0.0, "nothing lost: it had not started"),
+        ({"base": BASE, "death": DEAD}, DIED, 0.0, "nothing lost: it had not started"),
+        (
+            {"status": EARLY, "base": BASE, "death": replace(DEAD, at=NOW + 400)},
+            DIED, 260.0, "nothing lost: it had not started when it was last heard of",
+        ),
+        (
+            {"status": EARLY, "base": BASE},
+            DIED, None, "nothing lost: it had not started when it was last heard of",
+        ),
+    ],
+    ids=[
+        "notice", "no such command", "older agent", "death while it restored", "death after the claim",
+        "silent before it had a base", "never heard of", "found dead late", "silent",
+    ],
+)  # fmt: skip
+async def test_an_attempt_that_ends_before_its_command_starts_loses_nothing(
+    left: dict[str, Any], end: str, most: float | None, told: str
+) -> None:
+    """All that it restored is there to be restored again, and the sums have no gap. One that was silent for long has
+    bounds: it may have been cut off, and started (P8)."""
+    found = await of({"claim": LATER, **left}, {"claim": SPOT, "base": BASE})
+    (first, _) = found.legs
+
+    assert (end, True, 0.0, most) == (first.end, first.unstarted, first.lost_s, first.lost_most_s)
+    assert (0.0, 0.0, 0.0) == (first.worked_s, first.kept_s, found.lost.whole)
+    assert told in receipt_told.leg(first).split(" · ")
+    assert ("at least" in dict(receipt_told.totals(found))["lost"]) == ("last heard of" in told)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"status": replace(EARLY, phase="running")},
+        {"status": replace(EARLY, phase="draining")},
+        {"handover": replace(TURNED_BACK, worked_s=None)},
+        {"handover": replace(TURNED_BACK, worked_s=None, ended="exit code 0")},
+    ],
+    ids=["older agent at work", "older agent told to go", "restarted agent", "older agent, handed over"],
+)
+async def test_whether_it_had_started_is_not_known_where_nobody_said(left: dict[str, Any]) -> None:
+    """Otherwise what was lost is told as nothing (P8)."""
+    (first, _) = (await of({"claim": LATER, "base": BASE, "death": DEAD, **left}, {"base": BASE})).legs
+
+    assert (False, None, None) == (first.unstarted, first.lost_s, first.worked_s)
+
+
+async def test_a_snapshot_of_its_own_shows_that_it_had_started() -> None:
+    """An agent that was restarted says "restoring" of a command that its predecessor on the machine had started."""
+    store = memory()
+    for key, record in ((keys.claim, LATER), (keys.status, EARLY), (keys.base, BASE), (keys.death, DEAD)):
+        await store.put(key(RUN, 1), records.encode(record))
+    await store.put(keys.snapshot(RUN, SnapshotId(1, 0)), b"")
+
+    (leg,) = (await receipt(store, RUN)).legs
+
+    assert (DIED, False, None) == (leg.end, leg.unstarted, leg.lost_s)
+
+
+async def test_a_word_that_is_damaged_says_nothing() -> None:
+    store = memory()
+    for key, record in ((keys.claim, LATER), (keys.death, DEAD)):
+        await store.put(key(RUN, 1), records.encode(record))
+    await store.put(keys.status(RUN, 1), b"{")
+
+    (leg,) = (await receipt(store, RUN)).legs
+
+    assert (DIED, False, None) == (leg.end, leg.unstarted, leg.lost_s)
+
+
+async def test_an_attempt_on_its_way_in_is_no_gap_in_what_was_worked() -> None:
+    """Otherwise a run that restores is told as one that nobody knows of."""
+    found = await of({"claim": LATER, "status": EARLY})
+
+    assert (WORKS, 0.0, None) == (found.legs[0].end, found.worked.whole, found.legs[0].lost_s)
 
 
 async def test_a_claim_alone_ends_nobody() -> None:

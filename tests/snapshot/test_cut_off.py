@@ -85,7 +85,7 @@ async def test_bytes_that_were_on_their_way_are_sent_again(
     settled |= {b"a": asyncio.Event(), b"b": asyncio.Event()}
     one = snapshots(here, store=recording)
     task = asyncio.create_task(one.save(FIRST))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (second := [path for path, event in settled.items() if event.is_set()]):
             await asyncio.sleep(0.001)
     await cut_off(task)
@@ -120,7 +120,7 @@ async def test_what_was_settled_is_not_read_again(
     settled |= {b"d/sent": asyncio.Event(), b"d/small": asyncio.Event()}
     one = snapshots(here, store=recording)
     task = asyncio.create_task(one.save(FIRST))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for event in settled.values():
             await event.wait()
     await cut_off(task)
@@ -215,7 +215,7 @@ async def _one_slice_hangs(recording: Recording, one: Snapshots) -> asyncio.Task
 
     recording.before, recording.after = hangs, count
     task = asyncio.create_task(one.save(FIRST))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while arrived < 2:
             await asyncio.sleep(0.001)
     return task
@@ -228,7 +228,7 @@ async def test_slices_on_their_way_are_sent_again(store: Store, snapshots: Make,
     recording.before = hanging
     one = snapshots(here, store=recording)
     task = asyncio.create_task(one.save(FIRST, pace=(pace := Reads())))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while pace.bytes < 48 * MIB or not recording.calls:
             await asyncio.sleep(0.001)
         while len(one._index.begun[b"large"].places) < 2:
@@ -287,7 +287,7 @@ async def test_a_version_that_may_have_to_be_kept_is_not_forgotten(
     (here / "f").write_bytes(b"b" * 1000)
     recording.before = hanging
     task = asyncio.create_task(one.save(SECOND))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(recording.calls) < 3:
             await asyncio.sleep(0.001)
     await cut_off(task)

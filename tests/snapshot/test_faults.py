@@ -105,8 +105,11 @@ async def test_nothing_is_asked_after_the_deadline(fault: str, s3: FaultyS3, her
     TREE.write(here)
     s3.fault = lambda _: fault
 
-    with pytest.raises(SaveFailed, match="deadline"):
-        await snapshots(here).save(FIRST, deadline=time.monotonic() + 0.5)
+    for within_s in (0.5, 5, 50):  # on a computer that stands still, the shortest may pass before the first is asked
+        with pytest.raises(SaveFailed, match="deadline"):
+            await snapshots(here).save(FIRST, deadline=time.monotonic() + within_s)
+        if s3.asked:
+            break
 
     asked = len(s3.asked)
     await asyncio.sleep(0.5)  # longer than the first waits: whatever was left behind would show itself
@@ -132,12 +135,12 @@ async def test_a_restore_that_is_cancelled_leaves_no_thread_behind(
     await snapshots(TREE.write(here)).save(FIRST)
     s3.fault = lambda request: "stall" if f"/{keys.packs(RUN)}" in request.path else ""
     restoring = asyncio.create_task(snapshots(there).restore(FIRST))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not s3.met["stall"]:
             await asyncio.sleep(0.01)
 
     restoring.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await restoring
 
@@ -149,11 +152,11 @@ async def test_a_thread_is_waited_for_however_often_one_is_cancelled() -> None:
 
     def take(chunk: memoryview) -> None:
         begun.set()
-        may_end.wait(10)
+        may_end.wait(60)
         written.append(len(chunk))
 
     call = asyncio.create_task(download.Downloads(1).hand_over(memoryview(b"bytes"), lambda: take))
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(begun.wait, 60)
     for _ in range(3):
         call.cancel()
         await asyncio.wait([call], timeout=0.01)

@@ -63,7 +63,7 @@ class Browser:
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         message = {"id": number, "method": method, "params": parameters}
         await self._socket.send_json(message | ({"sessionId": session} if session else {}))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await answer
 
     async def _read(self) -> None:
@@ -125,7 +125,7 @@ class Page:
         element = f"document.querySelector({json.dumps(selector)})"
         return str(await self.of(f"{element}?.checkVisibility() ? {element}.innerText : ''"))
 
-    async def until(self, expression: str, *, within: float = 30.0) -> Any:
+    async def until(self, expression: str, *, within: float = 60.0) -> Any:
         """What the expression comes to once that is true. A page that is being left is no error."""
 
         async def looked() -> Any:
@@ -178,7 +178,7 @@ async def chromium(folder: Path) -> AsyncIterator[Browser]:
         )
     try:
         note = profile / "DevToolsActivePort"
-        await until(lambda: note.exists() and note.read_text().count("\n") == 1, what="chromium listens", within=30)
+        await until(lambda: note.exists() and note.read_text().count("\n") == 1, what="chromium listens", within=60)
         port, path = note.read_text().split("\n")
         async with (
             aiohttp.ClientSession() as client,
@@ -193,7 +193,7 @@ async def chromium(folder: Path) -> AsyncIterator[Browser]:
                 await browser.close()
     finally:
         with suppress(TimeoutError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await process.wait()
         if process.returncode is None:
             process.kill()

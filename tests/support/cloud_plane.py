@@ -84,7 +84,7 @@ async def cloud(**options: Any) -> AsyncIterator[Cloud]:
     await plane.start()
     sqs, ec2 = [await asyncio.to_thread(Client, service, plane.endpoint) for service in ("sqs", "ec2")]
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield Cloud(plane, sqs, ec2, clock)
     finally:
         sqs.boto.close()
@@ -110,7 +110,7 @@ async def status_of(call: Awaitable[Any]) -> tuple[str, int]:
     raise AssertionError(f"not refused: {answer}")
 
 
-async def eventually(expected: Any, look: Callable[[], Any], timeout: float = 5.0) -> None:
+async def eventually(expected: Any, look: Callable[[], Any], timeout: float = 60.0) -> None:
     """Poll until what `look` returns, or what its awaitable gives, is the expected; fail with the last it saw."""
     until = time.monotonic() + timeout
     while True:

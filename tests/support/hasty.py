@@ -11,7 +11,6 @@ from spotrelay import daemon, heartbeat, predecessors, relay
 def main() -> None:
     heartbeat.BEAT_S = 0.2
     predecessors.MARGIN_S = relay.LAST_POST_S = 1.0
-    daemon.ASSIGNED_WITHIN_S = daemon.BOOT_PATIENCE_S = 2.0
     daemon.main()
 
 

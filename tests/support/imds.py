@@ -15,6 +15,8 @@ from spotrelay.watch import SPOT_PATH, News, watch
 
 INSTANCE = "i-0123456789abcdef0"
 TOKEN = ("PUT", "/latest/api/token")
+# For a question whose answer is not in doubt: asker and asked are one process here, and a stall hits both.
+PATIENT_S = 60.0
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Clock:
         return self.now
 
 
-async def eventually(holds: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
+async def eventually(holds: Callable[[], bool], what: str, timeout: float = PATIENT_S) -> None:
     """Waits until `holds()`; fails with `what` after `timeout` seconds."""
     end = time.monotonic() + timeout
     while not holds():
@@ -67,10 +69,10 @@ class Ear:
 
 @asynccontextmanager
 async def listening(
-    imds: MetadataService, endpoint: str, *, timeout: float = 1.0, **options: Any
+    imds: MetadataService, endpoint: str, *, timeout: float = PATIENT_S, **options: Any
 ) -> AsyncIterator[Ear]:
     """A watch over the real adapter, at 100 looks a second if `options` do not say otherwise."""
-    options = {"period": 0.01, **options}
+    options = {"period": 0.01, "look_timeout": PATIENT_S, **options}
     ear = Ear(imds)
     async with InstanceMetadata(endpoint, timeout=timeout, clock=options.get("clock", time.monotonic)) as metadata:
 

@@ -62,7 +62,7 @@ def trainer(folder: Path, *, code: int = 0) -> str:
     )
 
 
-async def eventually(check: Callable[[], None], *, within: float = 20.0) -> None:
+async def eventually(check: Callable[[], None], *, within: float = 60.0) -> None:
     """Until `check` raises no AssertionError; its last one when it never does."""
     deadline = time.monotonic() + within
     while True:

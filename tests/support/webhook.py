@@ -64,7 +64,7 @@ def hook(secured: Path | None = None) -> Iterator[Hook]:
             elif answer == "garbage":
                 self.wfile.write(f"no HTTP {self.path}\r\n\r\n".encode())
             elif answer == "silent":
-                there.over.wait(10)
+                there.over.wait()
             else:
                 self._drip()
 

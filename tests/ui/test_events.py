@@ -30,7 +30,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def told(events: AsyncIterator[Event], name: str, fits: Any = lambda _: True) -> Any:
     """The data of the first such event; and its id, or the next that comes."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in events:
             if event.name == name and fits(event.data):
                 return event.data

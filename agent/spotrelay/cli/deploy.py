@@ -1,10 +1,9 @@
-"""`spotrelay deploy`: the options, and what a person sees of it. Standard output gets the result; the way there goes to
-standard error."""
+"""`spotrelay deploy`: what it does, and what a person sees of it. Standard output gets the result; the way there goes
+to standard error."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ import typer
 from rich.console import Console
 
 from spotrelay.cli.account import STACK, AsJson, Profile, Region, StackName, Yes, command
+from spotrelay.cli.groups import grouped
+from spotrelay.cli.wanted import Wanted
 from spotrelay.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,67 +26,13 @@ if TYPE_CHECKING:
 _SIGNS = {"Add": "+", "Modify": "~", "Remove": "-", "Import": "+", "Dynamic": "?"}
 
 
-def _bucket(name: str | None) -> str | None:
-    """With s3:// as well, as `destroy` and `doctor` write it."""
-    bare = (name or "").removeprefix("s3://").rstrip("/")
-    if bare and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bare):
-        raise typer.BadParameter(f"{name!r} is no bucket's name.")
-    return bare or None
-
-
-def _email(address: str | None) -> str | None:
-    if address and not re.fullmatch(r"[^@\s]+@[^@\s]+", address):
-        raise typer.BadParameter(f"{address!r} is no e-mail address.")
-    return address
-
-
-def _notify(where: str | None) -> str | None:
-    """What is wrong is not said back: a webhook's address is a secret, and this may be most of one."""
-    email, topic = r"[^@\s:/]+@[^@\s:/]+", r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+"
-    webhook = r"https://[^\s@/?#]+([/?][!-~]*)?"
-    if where and not re.fullmatch(f"{email}|{topic}|{webhook}", where, re.ASCII):
-        raise typer.BadParameter("that is no e-mail address, no https:// URL and no SNS topic's ARN.")
-    return where
-
-
+@grouped
 def deploy(
     stack_name: StackName = STACK,
     region: Region = None,
     profile: Profile = None,
-    image: Annotated[
-        str | None, typer.Option(help="The machine image with the agent in it. Needed at first.", show_default=False)
-    ] = None,
-    types: Annotated[
-        str | None,
-        typer.Option(help="Instance types for runs that name none, with commas. Default: a dozen of two cores."),
-    ] = None,
-    zones: Annotated[
-        str | None, typer.Option(help="Availability zones, with commas. Default: all.", show_default=False)
-    ] = None,
-    email: Annotated[
-        str | None,
-        typer.Option(help="Where alarms go; '' for nowhere. Default: nowhere.", show_default=False, callback=_email),
-    ] = None,
-    notify: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EMAIL|URL|ARN",
-            envvar="SPOTRELAY_NOTIFY",
-            help="Who is told when a run is interrupted, resumed, finished or stuck: an e-mail address, a webhook "
-            "(Slack, Mattermost, Discord, your own), or an SNS topic; '' for nobody. Default: nobody.",
-            show_default=False,
-            callback=_notify,
-        ),
-    ] = None,
-    bucket: Annotated[
-        str | None,
-        typer.Option(
-            help="A bucket that is there, such as the one `destroy` left. Default: makes one.", callback=_bucket
-        ),
-    ] = None,
-    volume_gib: Annotated[
-        int | None, typer.Option(min=8, max=16384, help="An instance's root volume. Default: 50.", show_default=False)
-    ] = None,
+    *,
+    wanted: Wanted,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the template, or with --json the plan; change nothing.")
     ] = False,
@@ -102,34 +49,21 @@ def deploy(
     # Half a second of imports, which are not for --help.
     from spotrelay.stack import template  # noqa: PLC0415
     from spotrelay.stack.account import Account  # noqa: PLC0415
-    from spotrelay.stack.deploying import Audience, Deployment, Wishes  # noqa: PLC0415
+    from spotrelay.stack.deploying import Audience, Deployment  # noqa: PLC0415
 
-    wishes = Wishes(
-        stack=stack_name,
-        image=image,
-        types=_words(types),
-        zones=_words(zones),
-        email=email,
-        notify=notify,
-        bucket=bucket,
-        volume_gib=volume_gib,
-    )
     view = View(Console(stderr=True, highlight=False), yes=yes)
     with Account(region=region, profile=profile) as account, view.until_interrupted():
-        deployment = Deployment(account, wishes, Audience(view.phase, view.event, view.plan, view.approve))
+        audience = Audience(view.phase, view.event, view.plan, view.approve)
+        deployment = Deployment(account, wanted.wishes(stack_name), audience)
         if dry_run:
-            plan = deployment.rehearse()
-            print(
-                json.dumps(_planned(plan, stack_name, account.region), indent=2)
-                if as_json
-                else template.text().rstrip()
-            )
+            plan = _planned(deployment.rehearse(), stack_name, account.region)
+            print(json.dumps(plan, indent=2) if as_json else template.text().rstrip())
             return
         deployed = deployment.run()
         if as_json:
             print(json.dumps(_document(deployed, account.region), indent=2))
         else:
-            _say(deployed, account, email, notify)
+            _say(deployed, account, wanted)
     raise typer.Exit(0 if deployed.approved else 1)
 
 
@@ -183,7 +117,7 @@ def _about(change: Change) -> str:
     return f"  ({'; '.join(words)})" if words else ""
 
 
-def _say(deployed: Deployed, account: Account, email: str | None, notify: str | None) -> None:
+def _say(deployed: Deployed, account: Account, wanted: Wanted) -> None:
     if not deployed.approved:
         print("Nothing of that was changed.")
         return
@@ -192,10 +126,10 @@ def _say(deployed: Deployed, account: Account, email: str | None, notify: str | 
     print(f"{name} {did} in {account.region} (spotrelay {outputs.get('StackVersion', '')})")
     print(f"  store   {outputs.get('StoreUrl', '')}")
     print(f"  queue   {outputs.get('QueueUrl', '')}")
-    if email and any(change.resource == "Alarms" for change in deployed.changes):
-        print(f"  alarms  {email}: AWS asks there for a confirmation; without it no alarm arrives")
-    if notify and any(change.resource == "Notifications" for change in deployed.changes):
-        print(f"  told    {notify}: AWS asks there for a confirmation; without it no notification arrives")
+    if wanted.email and any(change.resource == "Alarms" for change in deployed.changes):
+        print(f"  alarms  {wanted.email}: AWS asks there for a confirmation; without it no alarm arrives")
+    if wanted.notify and any(change.resource == "Notifications" for change in deployed.changes):
+        print(f"  told    {wanted.notify}: AWS asks there for a confirmation; without it no notification arrives")
     if deployed.changes:
         print(f"  check   {command('doctor', name, account.place)}")
 
@@ -221,7 +155,3 @@ def _listed(changes: Iterable[Change]) -> list[dict[str, Any]]:
         {"action": each.action, "resource": each.resource, "type": each.kind, "replaced": each.replaced}
         for each in changes
     ]
-
-
-def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in (text or "").split(",") if word.strip()]

@@ -4,7 +4,7 @@ is "?", or is left out."""
 from __future__ import annotations
 
 from spotrelay.cli import told
-from spotrelay.person.leg import DIED, INTERRUPTED, WORKS, Leg
+from spotrelay.person.leg import DIED, ERROR, INTERRUPTED, WORKS, Leg
 from spotrelay.person.receipt import Receipt, Sum
 
 
@@ -24,10 +24,10 @@ def leg(each: Leg) -> str:
         parts.append(f"saved {told.seconds(each.saved_s)} after the notice")
     if each.again_s is not None:
         parts.append(f"running again after {told.seconds(each.again_s)}")
-    if each.end not in (WORKS,) and each.lost_s is not None and (each.lost_s or each.end in (INTERRUPTED, DIED)):
-        most = "" if each.lost_most_s is None else f" to {told.seconds(each.lost_most_s)}"
-        least = "at least " if each.end == DIED and not most else ""
-        parts.append(f"lost {least}{told.seconds(each.lost_s)}{most}")
+    if each.unstarted and each.end in (INTERRUPTED, ERROR, DIED):
+        parts.append("nothing lost: it had not started" + ("" if each.lost_exactly else " when it was last heard of"))
+    elif each.end != WORKS and each.lost_s is not None and (each.lost_s or each.end in (INTERRUPTED, DIED)):
+        parts.append(f"lost {_bounds(each.lost_s, each)}")
     if each.restored_bytes is not None and each.began_from is not None:
         parts.append(f"began from {each.began_from} ({told.size(each.restored_bytes)})")
     parts.append("free: taken in its first hour" if each.free else _dollars(each.dollars))
@@ -36,6 +36,13 @@ def leg(each: Leg) -> str:
 
 def _end(each: Leg) -> str:
     return "died without a word" if each.end == DIED else each.end
+
+
+def _bounds(least: float, each: Leg) -> str:
+    if each.lost_exactly:
+        return told.seconds(least)
+    most = each.lost_most_s
+    return f"at least {told.seconds(least)}" if most is None else f"{told.seconds(least)} to {told.seconds(most)}"
 
 
 def _dollars(number: float | None) -> str:
@@ -65,7 +72,7 @@ def _sum(total: Sum, tell: object) -> str:
 
 
 def _lost(found: Receipt) -> str:
-    least = "at least " if any(each.end == DIED for each in found.legs) else ""
+    least = "at least " if any(not each.lost_exactly for each in found.legs) else ""
     return least + _sum(found.lost, told.seconds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,18 +64,20 @@ def resume(
         return resumed, outcome
 
     resumed, outcome = asyncio.run(work())
-    name = resumed.spec.run.name
     if as_json:
-        document = {
-            "run": name,
-            "attempt": resumed.attempt,
-            "snapshot": str(resumed.snapshot) if resumed.snapshot is not None else None,
-            "was": resumed.was.result if resumed.was is not None else None,
-            "outcome": outcome.result if outcome is not None else None,
-        }
-        print(json.dumps(document, indent=2))
+        print(json.dumps(_document(resumed, outcome), indent=2))
     if outcome is not None:
-        judge(name, outcome, place.options)
+        judge(resumed.spec.run.name, outcome, place.options)
+
+
+def _document(resumed: Resumed, outcome: records.Outcome | None) -> dict[str, Any]:
+    return {
+        "run": resumed.spec.run.name,
+        "attempt": resumed.attempt,
+        "snapshot": str(resumed.snapshot) if resumed.snapshot is not None else None,
+        "was": resumed.was.result if resumed.was is not None else None,
+        "outcome": outcome.result if outcome is not None else None,
+    }
 
 
 def _left(name: str) -> str:

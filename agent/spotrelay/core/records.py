@@ -120,8 +120,8 @@ class Handover:
     since the one that stood when the notice came (without one, since the one before it), by however many saves; so not
     in the seconds of the last one, `timings["save_s"]`. `upload_bytes_s`: what the store took, as measured here.
     `message`: what went wrong; that the last save did not arrive, and which snapshot stands. `warning`, `unfinished`:
-    as in Status. `noticed_at`: when the notice came. `worked_s`: how long the command worked here in all; what of it
-    `kept_s` does not keep is lost.
+    as in Status. `noticed_at`: when the notice came. `worked_s`: how long the command worked here in all (0: it had
+    not started; None: nobody knows); what of it `kept_s` does not keep is lost.
     """
 
     instance: str

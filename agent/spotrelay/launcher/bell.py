@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from spotrelay.core.errors import QueueError
 from spotrelay.core.messages import ResumeRequest
-from spotrelay.launcher.hunters import Failed, Rings
+from spotrelay.launcher.answers import Failed, Rings
 
 CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
 A_CALL = 10

@@ -105,6 +105,9 @@ class Webhook:
             timer.daemon = True
             timer.start()
             try:
+                connection.connect()
+                if cut.is_set():  # before there was a line to cut
+                    raise TimeoutError
                 connection.request("POST", path, body, headers)
                 status = connection.getresponse().status
                 if cut.is_set():  # http.client takes the end of the line for the end of the head

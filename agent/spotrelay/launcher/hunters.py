@@ -1,9 +1,9 @@
-"""Hunting: from attempts that need a machine to calls of EC2, and from what EC2 says to answers and bells.
+"""Hunting: from attempts that need a machine to calls of EC2, and from what EC2 says to the next try, or the end.
 
 One wake of a hunt, for all that a batch brought:
 
     who may have the same pools shares a call (`_calls`) → the account's pace grants it (`_try`) → fleet, seats, call
-    (`_make`) → served, or the next try of this wake (`_following`), or a bell and a reason (`_end`)
+    (`_make`) → served, or the next try of this wake (`_following`), or a bell and a reason (answers.py)
 
 A try that is followed by another in the same wake is answered with the bell that is ringing already: should this
 launcher die, its message comes back and goes on from there.
@@ -15,55 +15,27 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from spotrelay.core import keys, records
 from spotrelay.core.errors import StoreUnavailable
-from spotrelay.core.keys import Member
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.core.spec import Spec
 from spotrelay.launcher import notes, pools, rhythm
+from spotrelay.launcher.answers import Answers, Failed, Result, Ring, Step
 from spotrelay.launcher.crew import Crew
 from spotrelay.launcher.decision import TAKEOVER_S
-from spotrelay.launcher.ec2 import Launch, Started, Unanswered
+from spotrelay.launcher.ec2 import Launch, Unanswered
 from spotrelay.launcher.fleets import Candidate, Come, Fleets, Seated
 from spotrelay.launcher.market import market
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.pace import Pace
-from spotrelay.launcher.refusals import Action, Refusal, refusal, verdict
+from spotrelay.launcher.refusals import Action, refusal
 
-# When to ask again for what only a person can change.
-PERSON_REST_S = 300
-# When EC2 or the store is away.
-AWAY_REST_S = 15
 # A call that was lost on the way is made again at once, and once more: then rather the service is away.
 CALLS_A_FLEET = 3
 CALL_PAUSE_S = 0.5
 # EC2 has been seen to fail one token for hours, while others were served (karpenter #9616).
 HOPELESS_S = 900.0
-LAUNCHED = "launched"
-WAITING = {
-    "paced": "the account's launches a second are used up: it waits for its turn",
-    "others_at_it": "another launcher is at it",
-    "unanswered": "EC2 gave no answer: the same call is made again",
-}
-
-Rings = Sequence[tuple[ResumeRequest, int]]
-Failed = dict[ResumeRequest, Exception]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the hunt for one attempt."""
-
-    request: ResumeRequest
-    number: int
-    since: float
-    market: str
-
-    @property
-    def member(self) -> Member:
-        return Member(self.request.run, self.request.attempt, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +48,6 @@ class Hunter:
     tries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Of one step. Neither `started` nor `launch`: no call was made, or none was answered; `why` names it.
-    `error`: a fault, of ours or of an object; its message comes back."""
-
-    step: Step
-    started: Started | None = None
-    launch: Launch | None = None
-    why: str = ""
-    delay_s: int = 0
-    error: Exception | None = None
-
-    @property
-    def refusal(self) -> Refusal:
-        return (self.launch.refusal if self.launch else None) or verdict(())
-
-
 @dataclass
 class Call:
     """Hunters that ask for the same pools."""
@@ -100,12 +55,6 @@ class Call:
     places: Sequence[pools.Place]
     market: str
     hunters: list[Hunter] = field(default_factory=list)
-
-
-class Ring(Protocol):
-    def __call__(self, rings: Rings) -> Failed:
-        """Each request again after so many seconds. Those that could not be sent, with the error."""
-        ...
 
 
 class Hunters:
@@ -126,9 +75,10 @@ class Hunters:
         now: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
-        self._objects, self._fleets, self._ground = objects, fleets, ground
+        self._fleets, self._ground = fleets, ground
         self._pace, self._notes, self._ring = pace, known, ring
-        self._readers, self._callers = readers, callers
+        self._answers = Answers(objects, fleets, pace=pace, ring=ring, readers=readers, log=log, now=now)
+        self._callers = callers
         self._log, self._now, self._sleep = log, now, sleep
 
     def hunt(self, hunters: Iterable[Hunter]) -> Failed:
@@ -141,8 +91,8 @@ class Hunters:
             last = self._now() + pause >= until
             following = {r.step.request: None if last else self._following(hunting[r.step.request], r) for r in results}
             on = {request: hunter for request, hunter in following.items() if hunter is not None}
-            failed |= self._end([result for result in results if result.step.request not in on])
-            self._readers.map(self._go_on, [result for result in results if result.step.request in on])
+            failed |= self._answers.end([result for result in results if result.step.request not in on])
+            self._answers.go_on(result for result in results if result.step.request in on)
             hunting = on
             if hunting:
                 self._sleep(pause)
@@ -240,96 +190,6 @@ class Hunters:
                 return following if fast or tries < len(self._round(hunter)) else None
         return None
 
-    # --- how it ends
-
-    def _end(self, results: Sequence[Result]) -> Failed:
-        """Those without an instance are rung for, and only then answered."""
-        failed = {result.step.request: result.error for result in results if result.error is not None}
-        sound = [result for result in results if result.error is None]
-        rests = {result.step.request: self._rest(result) for result in sound if result.started is None}
-        failed |= self._ring(list(rests.items()))
-        kept = [result for result in sound if result.step.request not in failed]
-        errors = self._readers.map(lambda result: self._settle(result, rests.get(result.step.request, 0)), kept)
-        return failed | {r.step.request: e for r, e in zip(kept, errors, strict=True) if e is not None}
-
-    def _rest(self, result: Result) -> int:
-        """Seconds until the next wake."""
-        if result.launch is None:
-            return result.delay_s
-        rest = rhythm.rest_s(result.step.since, self._now())
-        match result.refusal.action:
-            case Action.PACE:
-                return self._pace.delay_s()
-            case Action.PERSON:
-                return PERSON_REST_S
-            case Action.ELSEWHERE | Action.BURNT:
-                return rest
-        return max(rest, AWAY_REST_S)
-
-    def _go_on(self, result: Result) -> None:
-        """The answer to a step that another follows at once. Unwritten it misses nobody: the last step counts."""
-        try:
-            self._answer(result, rung=result.step.request.rings, retry_at=self._now())
-        except StoreUnavailable as error:
-            self._log(
-                "answer.unwritten", run=result.step.request.run, attempt=result.step.request.attempt, error=str(error)
-            )
-
-    def _settle(self, result: Result, delay_s: int) -> Exception | None:
-        request, due = result.step.request, self._now() + delay_s
-        try:
-            if result.launch is not None:
-                self._answer(result, rung=request.again().rings, retry_at=due)
-            if result.started is None:
-                self._tell(result, due)
-            elif request.rings > 0:
-                self._tell_end(result.step, result.started)
-        except StoreUnavailable as error:
-            # The instance is assigned, or the bell is rung: a step without an answer is taken over.
-            self._log("answer.unwritten", run=request.run, attempt=request.attempt, error=str(error))
-        except Exception as error:
-            return error
-        return None
-
-    def _answer(self, result: Result, *, rung: int, retry_at: float) -> None:
-        step, started, launch = result.step, result.started or Started("", "", ""), result.launch or Launch()
-        answer = records.Answer(
-            kind=LAUNCHED if result.started else str(result.refusal.action),
-            at=self._now(),
-            instance=started.instance or None,
-            instance_type=started.type,
-            zone=started.zone,
-            market=step.market,
-            errors=[str(error) for error in launch.errors],
-            since=step.since,
-            retry_at=retry_at,
-            rung=rung,
-        )
-        self._fleets.answer(step.member, answer)
-        if result.started:
-            told = {"run": step.request.run, "attempt": step.request.attempt, "hunted_s": self._now() - step.since}
-            self._log("resume.launched", instance=started.instance, type=started.type, zone=started.zone, **told)
-
-    def _tell(self, result: Result, due: float) -> None:
-        """hunt.json: why the run waits, and for which bell: whoever else asks for it meanwhile is a copy."""
-        step, request = result.step, result.step.request
-        person = result.launch is not None and result.refusal.action is Action.PERSON
-        why = WAITING.get(result.why) or str(result.refusal)
-        if person:
-            self._log("needs.person", run=request.run, attempt=request.attempt, why=why)
-        errors = [str(error) for error in result.launch.errors] if result.launch else []
-        rung = request.again().rings
-        told = records.Hunt(
-            request.attempt, step.number, step.since, self._now(), why, step.market, errors, due, person, rung
-        )
-        self._objects.put(keys.hunt(request.run), records.encode(told))
-
-    def _tell_end(self, step: Step, started: Started) -> None:
-        """Of a hunt whose wait was told: what it says last must not be that a person has to do something."""
-        request, why = step.request, f"{started.instance} was launched: {started.type} in {started.zone}"
-        told = records.Hunt(request.attempt, step.number, step.since, self._now(), why, step.market)
-        self._objects.put(keys.hunt(request.run), records.encode(told))
-
     # --- what another launcher left
 
     def take_over(self, identity: str, askers: Sequence[Step]) -> Failed:
@@ -343,7 +203,7 @@ class Hunters:
             # Somebody tidied up: nobody knows its call any more, and these seats would never have an answer.
             self._log("fleet.gone", fleet=identity)
             burnt = Launch(refusal=refusal("IdempotentParameterMismatch"))
-            return self._end([Result(asker, launch=burnt) for asker in askers])
+            return self._answers.end([Result(asker, launch=burnt) for asker in askers])
         return self._complete(seated)
 
     def _complete(self, seated: Seated) -> Failed:
@@ -360,7 +220,7 @@ class Hunters:
         if come.launch.turned_away:
             raise StoreUnavailable("EC2 turned this call away, which does not say that it did so with an earlier one")
         self._log("fleet.taken_over", fleet=seated.id, served=len(come.served), of=len(steps))
-        failed = self._end([Result(step, come.served.get(step.member), come.launch) for step in steps])
+        failed = self._answers.end([Result(step, come.served.get(step.member), come.launch) for step in steps])
         # An old token may bring instances that are dead by now, and whose deaths were told before they were assigned.
         return failed | self._ring([(step.request, 0) for step in steps if step.member in come.served])
 

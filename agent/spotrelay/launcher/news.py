@@ -93,6 +93,8 @@ class End:
         handover = self.handover
         if handover is None or handover.worked_s is None:
             return ""
+        if not handover.worked_s:
+            return ", before its command had started"
         return f", {max(0.0, handover.worked_s - handover.kept_s):.0f} s of its work are lost"
 
 

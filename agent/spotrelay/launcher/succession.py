@@ -28,6 +28,7 @@ from spotrelay.core import keys, records
 from spotrelay.core.errors import StoreError, StoreUnavailable
 from spotrelay.core.messages import ResumeRequest
 from spotrelay.launcher import notes, pools
+from spotrelay.launcher.answers import AWAY_REST_S, Failed, Rings, Step
 from spotrelay.launcher.books import RunBooks
 from spotrelay.launcher.crew import Crew
 from spotrelay.launcher.decision import (
@@ -44,7 +45,7 @@ from spotrelay.launcher.decision import (
 )
 from spotrelay.launcher.ec2 import Launch, Life, Started, Unanswered
 from spotrelay.launcher.fleets import Fleets
-from spotrelay.launcher.hunters import AWAY_REST_S, Failed, Hunter, Hunters, Rings, Step, market_of
+from spotrelay.launcher.hunters import Hunter, Hunters, market_of
 from spotrelay.launcher.objects import Objects
 from spotrelay.launcher.pace import Pace
 from spotrelay.launcher.refusals import Action

@@ -4,8 +4,8 @@ The client (`awslambdaric`) is what AWS runs: it imports the handler, asks for t
 Around it, this does what Lambda does, above all when something goes wrong:
 
 1. An environment starts when one is needed, is used again (latest first), and has one event at a time.
-2. It has 10 s to import the handler, then the function's timeout for each event. Too late: its whole process group is
-   killed. A process that ends by itself fails its event with Runtime.ExitError. The next event gets a fresh one.
+2. It has a minute to import the handler, then the function's timeout for each event. Too late: its whole process group
+   is killed. A process that ends by itself fails its event with Runtime.ExitError. The next event gets a fresh one.
 3. A handler that raises fails its event; the environment lives on.
 """
 

@@ -54,13 +54,14 @@ async def follow(
 ) -> AsyncGenerator[News, None]:
     """Ends after the `Became` that has the outcome. Raises StoreDenied.
 
-    A machine writes the outcome first and ships its last words after that: so the end is told once nothing more has
-    come for SETTLE_S.
+    A machine writes the outcome first and ships its last words after that: so the end is told once a look that began
+    SETTLE_S after it was seen, and after the last words that came, has found no more.
     """
     known: tuple[object, ...] = ()
     log, at = Log(store, run), Position(1)
     answered, quiet_since = now(), math.inf
     while True:
+        asked = now()
         try:
             seen = await glance(store, run)
             # First what was said, then what became of it: a reader sees the last words before the end.
@@ -76,8 +77,8 @@ async def follow(
                 yield Away(str(error))
         else:
             state = seen.state(now())
-            quiet_since = min(quiet_since, answered)
-            if state.over and answered - quiet_since < SETTLE_S:
+            quiet_since = min(quiet_since, answered) if state.over else math.inf
+            if state.over and asked - quiet_since < SETTLE_S:
                 await asyncio.sleep(min(every_s, SETTLE_S))
                 continue
             if (this := _what(state, seen)) != known:

@@ -52,7 +52,7 @@ class State(StrEnum):
 
 _OVER = {State.SUCCEEDED, State.FAILED, State.STOPPED, State.LIMIT}
 _ENDINGS = {str(state) for state in _OVER}
-_STARTING = {Phase.ARRIVING, Phase.CLAIMING, Phase.WAITING, Phase.RESTORING, Phase.STARTING}
+STARTING = {Phase.ARRIVING, Phase.CLAIMING, Phase.WAITING, Phase.RESTORING, Phase.STARTING}
 _GONE = {Phase.STAYING, Phase.LEAVING}
 
 
@@ -103,7 +103,7 @@ class Glance:
         if now - self.at > SILENT_S:
             return State.SILENT
         phase = self.status.phase if self.status is not None else Phase.CLAIMING
-        if phase in _STARTING:
+        if phase in STARTING:
             return State.STARTING
         return State.RUNNING if phase == Phase.RUNNING else State.WAITING if phase in _GONE else State.ENDING
 

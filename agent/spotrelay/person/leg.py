@@ -6,7 +6,8 @@ Only what was written down by those who were there (P8): a figure that nobody me
                 two machines they are good to a second: that is how exactly both know EC2's time.
     lost        what the command had worked and no snapshot keeps. After a hand-over exactly. Of a machine that died
                 without a word there are bounds: its newest snapshot was committed, it was heard of once more, it was
-                found dead.
+                found dead. Nothing, where the command had not started; of a death, as far as was heard: an agent says
+                when it starts, and one that was silent for long before it was found dead may have been cut off.
     dollars     the difference of two ledgers (launcher/ledger.py). As long as its own is not written, or has seconds
                 without a price in it, it is not known.
     on demand   the same machine seconds at the list price, where the bucket has one for the type.
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from spotrelay.core import records
+from spotrelay.person.glance import SILENT_S, STARTING
 from spotrelay.person.history import Attempt, History
 
 INTERRUPTED, DIED, ERROR, WORKS = "interrupted", "died", "error", "at work"
@@ -32,8 +34,8 @@ class Leg:
     was last heard of. `saved_s`: from the notice to the hand-over, of which the last save took `save_s`. `again_s`:
     from the notice (without one, from `left_at`) to the command's start in the next leg, unless a person had ended the
     run in between. `kept_s`: of its work, what snapshots keep. `lost_most_s`: where `lost_s` is not exact but the
-    least, the most that it can be, if that is known, too. `exit`: how the command ended. `free`: EC2 took it in its
-    first hour.
+    least, the most that it can be, if that is known, too. `unstarted`: by the last word there is, its command had not
+    started. `exit`: how the command ended. `free`: EC2 took it in its first hour.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Leg:
     kept_s: float | None = None
     lost_s: float | None = None
     lost_most_s: float | None = None
+    unstarted: bool = False
     exit: str | None = None
     began_from: str | None = None
     restored_bytes: int | None = None
@@ -62,6 +65,10 @@ class Leg:
     dollars: float | None = None
     on_demand_dollars: float | None = None
     free: bool = False
+
+    @property
+    def lost_exactly(self) -> bool:
+        return self.end != DIED or self.lost_s == self.lost_most_s
 
 
 def legs(history: History, hourly: Mapping[tuple[str, str], float]) -> Iterator[Leg]:
@@ -132,13 +139,27 @@ class _Traces:
         return _between(self.left_at if noticed_at is None else noticed_at, following.running_since)
 
     @property
+    def unstarted(self) -> bool:
+        """A word that is damaged says nothing, and a snapshot that an earlier agent of this machine had started it."""
+        handover, status = self.own.handover, self.own.status
+        if self.own.trouble or self.saved_at is not None:
+            return False
+        if handover is not None and handover.worked_s is None:
+            return handover.ended is None and self.own.base is None
+        if handover is not None:
+            return not handover.worked_s
+        return status is None or (status.running_since is None and status.phase in STARTING)
+
+    @property
     def kept_s(self) -> float | None:
         said = self.own.handover or self.own.status
-        return said.kept_s if said is not None else None
+        return said.kept_s if said is not None else 0.0 if self.unstarted else None
 
     @property
     def worked_s(self) -> float | None:
         """Of an attempt that ended the run, what its snapshot keeps: it ended by itself, and all of it counts."""
+        if self.unstarted:
+            return 0.0
         if self.own.handover is not None:
             return self.own.handover.worked_s
         if self.own.status is None:
@@ -150,6 +171,8 @@ class _Traces:
         """Exactly, or at least and at most."""
         if self.outcome is not None:
             return 0.0, None
+        if self.unstarted and self.end != WORKS:
+            return 0.0, None if self.own.handover is not None else self._unheard_s
         if self.own.handover is not None:
             worked = self.own.handover.worked_s
             return (None if worked is None else max(0.0, worked - self.own.handover.kept_s)), None
@@ -158,8 +181,19 @@ class _Traces:
             return None, None
         # What a snapshot keeps ends when it was begun: not long before it was committed.
         kept_until = max(status.running_since + status.kept_s, (self.saved_at or 0.0) - (status.last_save_s or 0.0))
-        dead_at = self.own.death.at if self.own.death is not None else None
-        return _between(max(kept_until, self.saved_at or 0.0), self.heard_at), _between(kept_until, dead_at)
+        return _between(max(kept_until, self.saved_at or 0.0), self.heard_at), _between(kept_until, self._dead_at)
+
+    @property
+    def _dead_at(self) -> float | None:
+        return self.own.death.at if self.own.death is not None else None
+
+    @property
+    def _unheard_s(self) -> float | None:
+        """How long its command can have worked, if it started after its last word; none does before there is a base."""
+        if self.own.base is None:
+            return 0.0
+        silent_s = _between(self.heard_at or self.own.base.at, self._dead_at)
+        return 0.0 if silent_s is not None and silent_s <= SILENT_S else silent_s
 
 
 def _leg(left: _Traces, before: Attempt | None, hourly: Mapping[tuple[str, str], float]) -> Leg:
@@ -189,6 +223,7 @@ def _leg(left: _Traces, before: Attempt | None, hourly: Mapping[tuple[str, str],
         kept_s=left.kept_s,
         lost_s=least,
         lost_most_s=most,
+        unstarted=left.unstarted,
         exit=handover.ended if handover is not None else None,
         began_from=base.snapshot if base is not None else None,
         restored_bytes=status.restored_bytes if status is not None else None,

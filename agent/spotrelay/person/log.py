@@ -100,7 +100,7 @@ class Log:
                 at = piece.after
         looks, over_since = 0, None
         while True:
-            came = False
+            looked, came = self.clock(), False
             async for piece in self.since(at):
                 yield piece
                 at, came = piece.after, True
@@ -116,7 +116,7 @@ class Log:
                     continue
                 if over_since is None and await self._is_over(at):
                     over_since = self.clock()
-            if over_since is not None and self.clock() - over_since >= SETTLE_S:
+            if over_since is not None and looked - over_since >= SETTLE_S:
                 return
             looks += 1
             await asyncio.sleep(LOOK_S)

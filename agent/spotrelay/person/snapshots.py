@@ -1,7 +1,8 @@
 """The snapshots a run has, and the one it would go on from.
 
 A manifest is read for each: how many files it has, and how many bytes these are, stands in it alone. Their packs are
-not looked at. The store's own time of writing says when: it is the moment of the commit.
+not looked at. The store's own time of writing says when: it is the moment of the commit. One listing gives the names
+and the times, another the attempts, whose bases say which snapshot counts.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ class Shelf:
 
 async def shelf(store: BrowsableStore, run: str) -> Shelf:
     """Raises StoreUnavailable, StoreDenied."""
-    following, trouble = None, ""
+    times, last = await asyncio.gather(store.times(keys.snapshots(run)), _last(store, run))
+    saved, following, trouble = keys.snapshots_among(times), None, ""
     try:
-        following = await newest(store, run)
+        following = await History(store, run).newest_of(saved, last)
     except RecordInvalid as error:
         trouble = str(error)
-    times = await store.times(keys.snapshots(run))
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def one(snapshot: SnapshotId) -> Kept | None:
@@ -67,15 +68,19 @@ async def shelf(store: BrowsableStore, run: str) -> Shelf:
                 return Kept(snapshot, times[key], next=snapshot == following, trouble=error.what)
         return Kept(snapshot, times[key], files, size, snapshot == following)
 
-    found = await asyncio.gather(*map(one, keys.snapshots_among(times)))
+    found = await asyncio.gather(*map(one, saved))
     return Shelf(tuple(each for each in found if each is not None), trouble)
 
 
 async def newest(store: BrowsableStore, run: str) -> SnapshotId | None:
     """The one that counts (P1, history.py). Raises RecordInvalid where a base is damaged: what is older is not taken
     in its place."""
-    attempts = attempts_among(await store.folders(keys.attempts(run)))
-    return await History(store, run).newest_allowed(max(attempts, default=0))
+    return await History(store, run).newest_allowed(await _last(store, run))
+
+
+async def _last(store: BrowsableStore, run: str) -> int:
+    """The newest attempt; 0 before the first."""
+    return max(attempts_among(await store.folders(keys.attempts(run))), default=0)
 
 
 def _counted(data: bytes) -> tuple[int, int]:

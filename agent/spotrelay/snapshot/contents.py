@@ -28,6 +28,7 @@ from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.pack import SLICE, SMALL, Buffer, Packed
 from spotrelay.snapshot.read import Piece, Prefix
 from spotrelay.snapshot.scan import Attributes
+from spotrelay.snapshot.source import Source
 from spotrelay.snapshot.survey import Wanted
 from spotrelay.snapshot.threads import Threads
 from spotrelay.snapshot.turns import Turns
@@ -62,6 +63,10 @@ Settle = Callable[[Wanted, bytes, Stamp | None, int], None]
 
 class Outgrown(NamedTuple):
     """It was small when it was found, or there is no room left for it in the pack."""
+
+
+class Replaced(NamedTuple):
+    """Its path leads to another file now, or to none."""
 
 
 class Contents:
@@ -109,37 +114,52 @@ class Contents:
         try:
             if self._again and not manifest.has_state(wanted.last) and await self._begins_with_last(wanted):
                 return _as_it_was(wanted)
-            for _ in range(read.READS):
-                got = await self._read_large(wanted)
-                if got is None:
-                    return Outcome(b"")
-                if scan.stamp(got.before) == scan.stamp(got.after):
-                    break
-            else:
-                assert got is not None
-                got = got._replace(after=got.before) if await self._only_grows(wanted, got) else got
+            got = await self._read_again_and_again(wanted)
+            if got is None:
+                return Outcome(b"")
+            if isinstance(got, Replaced):
+                return _kept(wanted)
+            if not got.of_one_moment and await self._only_grows(wanted, got):
+                got = got._replace(after=got.before)
         except OSError as error:
             return _unreadable(wanted, error)
         return _outcome(wanted, got.before, got.after, got.attributes, got.places)
 
-    async def _read_large(self, wanted: Wanted) -> _Large | None:
+    async def _read_again_and_again(self, wanted: Wanted) -> _Large | Replaced | None:
+        """Until it did not change meanwhile, and READS times at most; None if it is gone."""
+        got: _Large | Replaced | None = None
+        for left in reversed(range(read.READS)):
+            got = await self._read_large(wanted, hold=not left and not wanted.last)
+            if got is None or (isinstance(got, _Large) and got.of_one_moment):
+                break
+        return got
+
+    async def _read_large(self, wanted: Wanted, *, hold: bool) -> _Large | Replaced | None:
+        """None if it is gone. Given up when it is replaced, unless `hold`: then it is read to its end."""
         opened = await self._threads.run(_open, self._root, wanted.path)
         if opened is None:
             return None
         file, before, segments = opened
+        source = Source(self._root, wanted.path, before.st_ino, file if hold else -1)
+        if not hold:
+            os.close(file)
         try:
             windows, begun = read.windows(segments, SLICE), self._begun(wanted.path, scan.stamp(before))
             async with asyncio.TaskGroup() as tasks:
                 for window in windows:
-                    if tuple(window) not in begun.places:
+                    if tuple(window) not in begun.places and not source.replaced:
+                        await self._spend(sum(length for _, length in window))
                         await self._turns.take()
-                        tasks.create_task(self._slice(file, window, begun))
-            after, attributes = os.fstat(file), scan.xattrs(file)
+                        tasks.create_task(self._slice(source, window, begun))
+            seen = await self._threads.run(source.look)
         finally:
-            os.close(file)
+            if hold:
+                os.close(file)
         del self._index.begun[wanted.path]
+        if seen is None:
+            return Replaced()
         places = [place for window in windows for place in begun.places[tuple(window)]]
-        return _Large(before, after, attributes, places)
+        return _Large(before, *seen, places)
 
     async def _only_grows(self, wanted: Wanted, got: _Large) -> bool:
         """As read.whole: what was read is still there, and so is the last consistent version."""
@@ -174,15 +194,17 @@ class Contents:
             begun = self._index.begun[path] = Begun(stamp)
         return begun
 
-    async def _slice(self, file: int, window: list[tuple[int, int]], begun: Begun) -> None:
+    async def _slice(self, source: Source, window: list[tuple[int, int]], begun: Begun) -> None:
+        """Within a turn, which this gives back."""
         try:
-            await self._spend(sum(length for _, length in window))
             buffer = self._buffer()
-            packed, places = await self._threads.run(self._read_slice, file, window, buffer)
-            if packed is not None:
-                await self._send(packed)
+            got = await self._threads.run(self._read_slice, source, window, buffer)
+            if got is not None:
+                packed, places = got
+                if packed is not None:
+                    await self._send(packed)
+                begun.places[tuple(window)] = places
             self._buffers.append(buffer)
-            begun.places[tuple(window)] = places
         finally:
             self._turns.end()
 
@@ -289,9 +311,12 @@ class Contents:
         return self._began - status.st_mtime < YOUNG_S
 
     def _read_slice(
-        self, file: int, window: list[tuple[int, int]], buffer: Buffer
-    ) -> tuple[Packed | None, list[Place]]:
-        pieces = read.pieces(file, window, buffer)
+        self, source: Source, window: list[tuple[int, int]], buffer: Buffer
+    ) -> tuple[Packed | None, list[Place]] | None:
+        with source.opened() as file:
+            if file is None:
+                return None
+            pieces = read.pieces(file, window, buffer)
         packed, number = self._sealed(buffer)
         return packed, _places(pieces, number)
 
@@ -330,6 +355,10 @@ class _Large(NamedTuple):
     after: os.stat_result
     attributes: Attributes
     places: list[Place]
+
+    @property
+    def of_one_moment(self) -> bool:
+        return scan.stamp(self.before) == scan.stamp(self.after)
 
 
 def _open(root: int, path: bytes) -> tuple[int, os.stat_result, list[tuple[int, int]]] | None:
@@ -373,12 +402,17 @@ def _outcome(
     stamp, size, state = scan.stamp(after), after.st_size, ""
     if scan.stamp(before) != stamp:
         if wanted.last:
-            return Outcome(manifest.kept(wanted.last, linked=wanted.linked), None, manifest.size_of(wanted.last))
+            return _kept(wanted)
         size = max(size, places[-1][0] + places[-1][3] if places else 0)
         state = "torn"
     path, meta = os.fsdecode(wanted.path), scan.meta(after, attributes)
     row = manifest.file_row(path, meta, size, places, state, linked=wanted.linked)
     return Outcome(row, None if state else stamp, size)
+
+
+def _kept(wanted: Wanted) -> Outcome:
+    """Its last consistent version."""
+    return Outcome(manifest.kept(wanted.last, linked=wanted.linked), None, manifest.size_of(wanted.last))
 
 
 def _as_it_was(wanted: Wanted) -> Outcome:

@@ -63,8 +63,7 @@ class Block(NamedTuple):
     def entries(self) -> Iterator[tuple[str, Stamp, bytes]]:
         """Name, stamp and row."""
         numbers = iter(self.stamps)
-        names = self.names.split("/") if self.names else ()
-        rows = self.rows.split(b"\n")
+        names, rows = self.names.split("/"), self.rows.split(b"\n")  # of none, one each: there is no stamp for it
         for name, stamp, row in zip(names, map(Stamp, numbers, numbers, numbers, numbers), rows, strict=False):
             yield name, stamp, row + b"\n"
 

@@ -21,7 +21,7 @@ from spotrelay.person.timeline import spans
 MOST_SAVES = 5_000
 # What is drawn of each.
 _LEG = "number end exit why instance instance_type zone market claimed_at running_at noticed_at left_at again_s"
-_LEG += " save_s saved_bytes lost_s lost_most_s dollars"
+_LEG += " save_s saved_bytes lost_s lost_most_s unstarted dollars"
 _NOW = "phase gone_at line dirty_bytes needed_s last_save_s last_save_bytes next_save_at kept_s warning"
 _WAIT, _OUTCOME, _SUM = "attempt since why next_at", "result message", "known unknown"
 

@@ -1,10 +1,10 @@
-"""Our process while it lives: it has saved, and does more when it is told (see `ours`)."""
+"""A process while it lives. Ours: it has saved, and does more when it is told (see `ours`)."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +35,16 @@ class Driven:
     def again(self) -> tuple[Measured, dict[str, float]]:
         """A further save: what it cost, and what it says of itself."""
         self.tell()
-        told: dict[str, float] = json.loads(self._line())
+        told = self.json()
         return Measured(told["wall_s"], told["cpu_s"], int(told["peak_rss"])), told
+
+    def json(self) -> dict[str, float]:
+        """The next line that it says."""
+        told: dict[str, float] = json.loads(self._line())
+        return told
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def _line(self) -> str:
         assert self._process.stdout is not None
@@ -52,16 +60,21 @@ class Driven:
 
 
 @contextmanager
-def driven(bench: Bench, action: str, tree: Path, *words: str) -> Iterator[Driven]:
-    command = [*map(str, driver(action, tree)), *words]
-    environment = bench.ours.environment(bench.site)
+def started(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Driven]:
+    """Killed in the end, if it has not ended."""
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
-            ours = Driven(process)
-            ours.wait_until_ready()
-            yield ours
-            ours.end()
+            yield Driven(process)
         finally:
             process.kill()
+
+
+@contextmanager
+def driven(bench: Bench, action: str, tree: Path, *words: str) -> Iterator[Driven]:
+    """Ours, ready."""
+    with started([*map(str, driver(action, tree)), *words], bench.ours.environment(bench.site)) as ours:
+        ours.wait_until_ready()
+        yield ours
+        ours.end()

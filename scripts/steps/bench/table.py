@@ -41,9 +41,15 @@ def _row(row: str, who: str, samples: Sequence[Sample]) -> dict[str, Any]:
         "bytes_in": median(lambda s: s.counts.get("bytes_in", 0)),
         "bytes_out": median(lambda s: s.counts.get("bytes_out", 0)),
         "figures": {name: median(lambda s, name=name: s.figures[name]) for name in samples[0].figures},  # type: ignore[misc]
+        "quartiles": {name: _quartiles([s.figures[name] for s in samples]) for name in samples[0].figures},
         "notes": sorted({sample.note for sample in samples if sample.note}),
         "wrong": [words for sample in samples for words in sample.wrong],
     }
+
+
+def _quartiles(values: Sequence[float]) -> list[float]:
+    """The lower and the upper."""
+    return statistics.quantiles(values, n=4, method="inclusive")[::2] if len(values) > 1 else [values[0]] * 2
 
 
 def _ratio(one: dict[str, Any], others: Sequence[dict[str, Any]], what: str) -> float | None:
@@ -70,8 +76,14 @@ def show(found: Sequence[dict[str, Any]]) -> str:
 def _words(each: dict[str, Any]) -> str:
     if each["wrong"]:
         return f"WRONG: {' '.join(each['wrong'][0].split())[:200]}"
-    figures = [f"{name} {value:,.3g}" for name, value in each["figures"].items()]
-    return ", ".join([*figures, *each["notes"]])
+    return ", ".join([*(_figure(each, name) for name in each["figures"]), *each["notes"]])
+
+
+def _figure(each: dict[str, Any], name: str) -> str:
+    """A percentage may be all noise: so with its quartiles."""
+    low, high = each["quartiles"][name]
+    spread = f" ({low:,.3g} to {high:,.3g})" if name.endswith("%") and low < high else ""
+    return f"{name} {each['figures'][name]:,.3g}{spread}"
 
 
 def _times(ratio: float | None) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from spotrelay.core import keys
-from support.story import NOTICE_S, STEPS, Story
+from support.story import SHORT_NOTICE_S, STEPS, Story
 from support.twin.stage import TwinStage
 
 # What a notice gives here: the last second belongs to a machine that shuts down, and two cores carry everything.
-TOLD_S = 4 * NOTICE_S
+TOLD_S = 4 * SHORT_NOTICE_S
 
 
 async def test_run_goes_through_two_notices_and_a_sudden_death(cloud: TwinStage) -> None:

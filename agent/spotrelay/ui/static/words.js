@@ -72,7 +72,8 @@ export const goesOn = (leg) => leg.end === "at work";
 export const interruptions = (story) => story.legs.filter((leg) => ["interrupted", "died"].includes(leg.end)).length;
 
 /** Work that no snapshot kept. Of a death there are bounds: nobody was there. */
-export function lost({ end, lost_s, lost_most_s }) {
+export function lost({ end, lost_s, lost_most_s, unstarted }) {
+  if (unstarted && lost_s === 0) return `nothing: not started${end === "died" && lost_most_s !== 0 ? " when last heard of" : ""}`;
   return lost_s === null ? "–" : between(lost_s, end === "died" ? lost_most_s : lost_s);
 }
 
