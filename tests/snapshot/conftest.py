@@ -10,6 +10,7 @@ import pytest
 
 from spotrelay.ports import Store
 from spotrelay.snapshot import Snapshots
+from spotrelay.snapshot.pack import Buffer
 from support import stores
 
 
@@ -34,3 +35,23 @@ def snapshots(store: Store) -> Callable[..., Snapshots]:
         return Snapshots(how.pop("store", store), stores.RUN, directory, **how)
 
     return make
+
+
+@pytest.fixture
+def while_read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Calls `change` in the middle of each of the next `times` reads, between the bytes and the second look. A small
+    file that was settled when the walk saw it is read once more than others."""
+    original = Buffer.read
+
+    def inject(change: Callable[[], Any], times: int = 1_000_000) -> None:
+        left = iter(range(times))
+
+        def read(self: Buffer, *arguments: int) -> int:
+            got = original(self, *arguments)
+            if next(left, None) is not None:
+                change()
+            return got
+
+        monkeypatch.setattr(Buffer, "read", read)
+
+    return inject

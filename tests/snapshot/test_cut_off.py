@@ -276,7 +276,7 @@ async def test_a_pack_that_is_gone_since_is_sent_again(store: Store, snapshots: 
 
 
 async def test_a_version_that_may_have_to_be_kept_is_not_forgotten(
-    store: Store, snapshots: Make, here: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, snapshots: Make, here: Path, there: Path, while_read: Any
 ) -> None:
     """A file that was not read yet when the save was cut off still has the version of the snapshot before. Otherwise
     a file that is written all the time is torn, though a whole version of it is in the store."""
@@ -292,14 +292,8 @@ async def test_a_version_that_may_have_to_be_kept_is_not_forgotten(
             await asyncio.sleep(0.001)
     await cut_off(task)
     recording.before = None
-    original, versions = read.pieces, iter(range(100))
-
-    def pieces(*arguments: Any) -> Any:
-        found = original(*arguments)
-        (here / "f").write_bytes(b"%d" % next(versions) * 1000)
-        return found
-
-    monkeypatch.setattr(read, "pieces", pieces)
+    versions = iter(range(100))
+    while_read(lambda: (here / "f").write_bytes(b"%d" % next(versions) * 1000))
     saved = await one.save(SECOND)
     await snapshots(there).restore(SECOND)
 

@@ -15,7 +15,7 @@ import pytest
 
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import File
-from spotrelay.snapshot import Snapshots, read
+from spotrelay.snapshot import Snapshots
 from spotrelay.snapshot.still import WAITS, Restless
 from spotrelay.snapshot.survey import Survey
 from support.stores import FIRST, SECOND
@@ -122,21 +122,15 @@ async def test_what_moved_once_is_not_called_so_for_ever(
     assert [""] == [entry.state for entry in (await one.read_manifest(SECOND)).entries if isinstance(entry, File)]
 
 
-async def test_a_kept_file_is_not_of_this_moment(snapshots: Make, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kept_file_is_not_of_this_moment(snapshots: Make, here: Path, while_read: Any) -> None:
     """A file that changes under every read has its version of the snapshot before: that is whole, and too old for the
     others. Otherwise rows that stay the same pass for files that do."""
     tree({"f": b"a" * 1000, "g": b"1"}).write(here)
     one = snapshots(here)
     await one.save(FIRST)
     (here / "f").write_bytes(b"b" * 1000)
-    original, versions = read.pieces, itertools.count(1)
-
-    def pieces(*arguments: Any) -> Any:
-        found = original(*arguments)
-        (here / "f").write_bytes(b"%d" % next(versions) * 1000)
-        return found
-
-    monkeypatch.setattr(read, "pieces", pieces)
+    versions = itertools.count(1)
+    while_read(lambda: (here / "f").write_bytes(b"%d" % next(versions) * 1000))
 
     with pytest.raises(Restless, match=r"\(f\)"):
         await one.save(SECOND, still=SOON_S)
@@ -197,20 +191,13 @@ async def test_a_file_that_is_written_anew_and_longer_has_moved(
 
 @sizes
 async def test_a_log_that_grows_under_every_read(
-    size: int, snapshots: Make, here: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+    size: int, snapshots: Make, here: Path, there: Path, while_read: Any
 ) -> None:
     """So fast that no read meets it at rest: it is what it was at one of them, neither kept nor torn. Otherwise the
     busiest log is the one that is lost."""
     begin = os.urandom(size)
     tree({"log": begin}).write(here)
-    original = read.pieces
-
-    def pieces(*arguments: Any) -> Any:
-        found = original(*arguments)
-        _append(here / "log", b"one more line\n")
-        return found
-
-    monkeypatch.setattr(read, "pieces", pieces)
+    while_read(lambda: _append(here / "log", b"one more line\n"))
     one = snapshots(here)
     for number in range(3):
         saved = await one.save(SnapshotId(1, number), still=SOON_S)
@@ -225,7 +212,7 @@ async def test_a_log_that_grows_under_every_read(
 
 @sizes
 async def test_written_anew_and_growing_under_every_read_is_kept(
-    size: int, snapshots: Make, here: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+    size: int, snapshots: Make, here: Path, there: Path, while_read: Any
 ) -> None:
     """A file that is being written over looks like a log that is being written; the version that the last snapshot has
     tells them apart. Otherwise the beginning of a checkpoint takes the place of a whole one."""
@@ -234,14 +221,7 @@ async def test_written_anew_and_growing_under_every_read_is_kept(
     one = snapshots(here)
     await one.save(FIRST)
     (here / "f").write_bytes(os.urandom(size))
-    original = read.pieces
-
-    def pieces(*arguments: Any) -> Any:
-        found = original(*arguments)
-        _append(here / "f", b"more")
-        return found
-
-    monkeypatch.setattr(read, "pieces", pieces)
+    while_read(lambda: _append(here / "f", b"more"))
     saved = await one.save(SECOND)
     await snapshots(there).restore(SECOND)
 

@@ -16,6 +16,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,7 +27,6 @@ from obstore import exceptions as theirs
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from spotrelay.aws.credentials import Credentials
-from spotrelay.aws.download import Downloads
 from spotrelay.aws.retry import retrying
 from spotrelay.core.errors import (
     AlreadyExists,
@@ -42,6 +42,8 @@ from spotrelay.ports import BrowsableStore
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
+
+    from spotrelay.aws.download import Downloads
 
 R = TypeVar("R")
 
@@ -150,8 +152,14 @@ class ObjectStore:
     """Fulfils ports.Store and ports.BrowsableStore over any of obstore's stores."""
 
     def __init__(self, store: LocalStore | MemoryStore | S3Store, patience: float, stream_s: float = ATTEMPT_S) -> None:
-        self._store, self._patience = store, patience
-        self._downloads = Downloads(stream_s)
+        self._store, self._patience, self._stream_s = store, patience, stream_s
+
+    @cached_property
+    def _downloads(self) -> Downloads:
+        # Late: a save has no use for it, and http.client takes 9 ms of CPU to import.
+        from spotrelay.aws.download import Downloads  # noqa: PLC0415
+
+        return Downloads(self._stream_s)
 
     async def get(self, key: str) -> bytes:
         async def attempt() -> bytes:

@@ -28,7 +28,9 @@ from spotrelay.core.keys import SnapshotId
 FORMAT = "spotrelay-manifest"
 VERSION = 1
 
-_EXTENT = re.compile(rb"\[\d+,(\d+),")  # inside of a name a quotation mark has a backslash before it
+# Inside of a name a quotation mark has a backslash before it.
+_EXTENTS = re.compile(rb'"extents":\[\[\d+,(\d+),\d+,\d+\]([^}"]*)')
+_EXTENT = re.compile(rb"\[\d+,(\d+),")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,7 @@ class Extent(NamedTuple):
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """`mtime` in nanoseconds since 1970; uid and gid are numbers, since both ends boot the same image."""
 
     mode: int
@@ -181,9 +182,14 @@ def file_row(
     return f'{{"kind":"file","path":{_quoted(path)}{fields}}}\n'.encode("ascii")
 
 
-def packs_of(row: bytes) -> list[int]:
-    """The numbers of the packs that a row of ours uses; of a row that is no file's, none."""
-    return [int(number) for number in _EXTENT.findall(row.partition(b'"extents":[')[2])]
+def packs_of(rows: bytes) -> set[int]:
+    """The numbers of the packs that rows of ours use."""
+    firsts, others = set[bytes](), set[bytes]()
+    for first, rest in _EXTENTS.findall(rows):
+        firsts.add(first)
+        if len(rest) > 2:
+            others.update(_EXTENT.findall(rest))
+    return {int(number) for number in firsts | others}
 
 
 def kept(row: bytes, *, linked: bool) -> bytes:

@@ -42,6 +42,7 @@ from spotrelay.core.manifest import (
 # Four times what is written today (pack.py), which leaves room to tune without a new version.
 LARGEST_PACK = 64 << 20
 LONGEST_NAME = 255  # NAME_MAX of every file system here
+_NO_NAMES = (b"", b".", b"..")
 LONGEST_TARGET = 4095  # PATH_MAX without its NUL
 LARGEST_XATTR = 64 << 10  # XATTR_SIZE_MAX
 _INT64 = (-(1 << 63), (1 << 63) - 1)
@@ -208,13 +209,13 @@ class Reader:
                 _refuse("the first entry is not the directory itself")
         elif key <= self._last:
             _refuse(f"path twice or out of order: {path[:80]!r}")
-        elif any(part in (b"", b".", b"..") or len(part) > LONGEST_NAME for part in path.split(b"/")):
-            _refuse(f"not a path below the directory: {path[:80]!r}")
         else:
-            parent = path.rpartition(b"/")[0]
+            parent, slash, name = path.rpartition(b"/")
+            if name in _NO_NAMES or len(name) > LONGEST_NAME or (slash and not parent):
+                _refuse(f"not a path below the directory: {path[:80]!r}")
             while self._open and self._open[-1] != parent:
                 self._open.pop()
-            if not self._open:
+            if not self._open:  # of those that are, each part has been looked at
                 _refuse(f"parent is not a directory of this manifest: {path[:80]!r}")
         self._last = key
 

@@ -19,18 +19,22 @@ from typing import NamedTuple
 from spotrelay.core import keys, manifest
 from spotrelay.core.manifest import Skipped
 from spotrelay.ports import Store
-from spotrelay.snapshot import read, scan
+from spotrelay.snapshot import glance, read, scan
 from spotrelay.snapshot.descent import Descent
+from spotrelay.snapshot.glance import Glance
 from spotrelay.snapshot.index import Begun, Index, Place, Stamp
+from spotrelay.snapshot.lane import Lane
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.pack import SLICE, SMALL, Buffer, Packed
-from spotrelay.snapshot.read import Piece, Prefix, Reading
+from spotrelay.snapshot.read import Piece, Prefix
+from spotrelay.snapshot.scan import Attributes
 from spotrelay.snapshot.source import Source
 from spotrelay.snapshot.survey import Wanted
 from spotrelay.snapshot.threads import Threads
 from spotrelay.snapshot.turns import Turns
 
-# A file that was written in this time may be a log. Of so many it is remembered what they held, 100 bytes each.
+# A file that was written so short a time before a save may be a log. Of so many, the first that are met, it is
+# remembered what they held: 100 bytes each, and a second hash.
 YOUNG_S = 60.0
 MOST_HELD = 1_000
 
@@ -51,6 +55,10 @@ class Outcome(NamedTuple):
     row: bytes
     stamp: Stamp | None = None
     size: int = -1
+
+
+# What came of a file: its row, its stamp, its size, as in Outcome. From any thread.
+Settle = Callable[[Wanted, bytes, Stamp | None, int], None]
 
 
 class Outgrown(NamedTuple):
@@ -74,6 +82,7 @@ class Contents:
         index: Index,
         turns: Turns,
         threads: Threads,
+        lane: Lane,
         *,
         pace: Pace | None = None,
         tally: Tally,
@@ -82,23 +91,24 @@ class Contents:
         again: bool = False,
     ) -> None:
         self._store, self._run, self._root, self._index, self._turns = store, run, root, index, turns
-        self._threads, self._tally, self._tell, self._pace = threads, tally, tell, pace
+        self._threads, self._lane, self._tally, self._tell, self._pace = threads, lane, tally, tell, pace
         self._held, self._again = held, again
+        self._began, self._remembered = time.time(), 0
         self._claimed: set[str] = set()
         self._buffers: list[Buffer] = []
 
-    async def small(self, files: list[Wanted]) -> list[Outcome | Outgrown]:
-        """Within a turn, which the caller has taken and this gives back."""
+    async def small(self, files: list[Wanted], settle: Settle) -> list[Wanted]:
+        """Within a turn, which the caller has taken and this gives back. What has outgrown being small comes back."""
         try:
             await self._spend(sum(wanted.size for wanted in files))
-            buffer = self._buffer()
-            outcomes, packed = await self._threads.run(self._read_small, files, buffer)
+            buffer, readings = await self._lane.run(self._read_small, files)
+            packed = await self._threads.run(self._settle_small, files, readings, buffer, settle)
             if packed is not None:
                 await self._send(packed)
             self._buffers.append(buffer)
         finally:
             self._turns.end()
-        return outcomes
+        return [wanted for wanted, reading in zip(files, readings, strict=True) if isinstance(reading, Outgrown)]
 
     async def large(self, wanted: Wanted) -> Outcome:
         try:
@@ -200,7 +210,10 @@ class Contents:
 
     def _buffer(self) -> Buffer:
         """Whoever fails does not give it back: the store may still be reading from it."""
-        buffer = self._buffers.pop() if self._buffers else Buffer()
+        try:  # of several threads, one gets the last
+            buffer = self._buffers.pop()
+        except IndexError:
+            return Buffer()
         buffer.rewind(0)
         return buffer
 
@@ -226,18 +239,36 @@ class Contents:
 
     # --- in a worker thread ------------------------------------------------------------------------------------------
 
-    def _read_small(self, files: list[Wanted], buffer: Buffer) -> tuple[list[Outcome | Outgrown], Packed | None]:
-        """One pack of many files. Rows are made when all are read, for the pack's name is the hash of all."""
+    def _read_small(self, files: list[Wanted]) -> tuple[Buffer, list[_Came]]:
+        """One pack of many files."""
+        buffer = self._buffer()
         with Descent(self._root) as down:
-            readings = [self._one_small(down, wanted, buffer) for wanted in files]
+            return buffer, [self._glance(down, each, buffer) or self._one_small(down, each, buffer) for each in files]
+
+    def _settle_small(self, files: list[Wanted], came: list[_Came], buffer: Buffer, settle: Settle) -> Packed | None:
+        """Rows are made when all are read, for the pack's name is the hash of all."""
         packed, number = self._sealed(buffer)
-        outcomes = [
-            reading
-            if isinstance(reading, Outcome | Outgrown)
-            else _outcome(wanted, reading.before, reading.after, reading.attributes, _places(reading.pieces, number))
-            for wanted, reading in zip(files, readings, strict=True)
-        ]
-        return outcomes, packed
+        for wanted, reading in zip(files, came, strict=True):
+            match reading:
+                case Glance():
+                    settle(wanted, *_seen(wanted, reading, number))
+                case _Small(before, after, pieces, attributes):
+                    settle(wanted, *_outcome(wanted, before, after, attributes, _places(pieces, number)))
+                case Outcome():
+                    settle(wanted, *reading)
+        return packed
+
+    def _glance(self, down: Descent, wanted: Wanted, buffer: Buffer) -> Glance | None:
+        if wanted.seen is None or self._again:
+            return None
+        try:
+            directory = down.directory(os.fsencode(wanted.draft.path))
+        except OSError:
+            return None
+        got = glance.at(directory, wanted.name, wanted.seen, buffer)
+        if got is not None and (self._held or self._is_young(got.status)):
+            self._remember(wanted, got.status, [Piece(0, got.at, got.status.st_size)], buffer, got.at)
+        return got
 
     def _one_small(self, down: Descent, wanted: Wanted, buffer: Buffer) -> Outcome | Outgrown | _Small:
         at, known = buffer.filled, self._held.get(wanted.path)
@@ -258,20 +289,26 @@ class Contents:
         if self._again and was_whole and read.begins(known, reading.pieces, buffer, at):
             buffer.rewind(at)
             return _as_it_was(wanted)
-        self._remember(wanted, reading, buffer, at)
+        consistent = scan.stamp(reading.before) == scan.stamp(reading.after)
+        if consistent or not wanted.last:  # or it is kept, and holds what it held
+            self._remember(wanted, reading.after if consistent else None, reading.pieces, buffer, at)
         return _Small(*reading, attributes)
 
-    def _remember(self, wanted: Wanted, reading: Reading, buffer: Buffer, at: int) -> None:
-        """What the row says that the file holds, if it will probably grow."""
-        consistent = scan.stamp(reading.before) == scan.stamp(reading.after)
-        if not consistent and wanted.last:
-            return  # kept: it holds what it held
-        self._held.pop(wanted.path, None)
-        young = time.time() - reading.after.st_mtime < YOUNG_S
-        if consistent and young and (prefix := read.prefix_of(reading.pieces, buffer, at)):
-            self._held[wanted.path] = prefix
+    def _remember(
+        self, wanted: Wanted, status: os.stat_result | None, pieces: list[Piece], buffer: Buffer, at: int
+    ) -> None:
+        """What the row says that the file holds, if it will probably grow. `status`: if that was consistent."""
+        self._held.pop(path := wanted.path, None)
+        if status is None or not self._is_young(status) or self._remembered >= MOST_HELD:
+            return
+        if (prefix := read.prefix_of(pieces, buffer, at)) is not None:
+            self._held[path] = prefix
+            self._remembered += 1
             if len(self._held) > MOST_HELD:
                 self._held.pop(next(iter(self._held)), None)
+
+    def _is_young(self, status: os.stat_result) -> bool:
+        return self._began - status.st_mtime < YOUNG_S
 
     def _read_slice(
         self, source: Source, window: list[tuple[int, int]], buffer: Buffer
@@ -307,13 +344,16 @@ class _Small(NamedTuple):
     before: os.stat_result
     after: os.stat_result
     pieces: list[Piece]
-    attributes: tuple[tuple[bytes, bytes], ...]
+    attributes: Attributes
+
+
+_Came = Outcome | Outgrown | Glance | _Small
 
 
 class _Large(NamedTuple):
     before: os.stat_result
     after: os.stat_result
-    attributes: tuple[tuple[bytes, bytes], ...]
+    attributes: Attributes
     places: list[Place]
 
     @property
@@ -341,11 +381,19 @@ def _places(pieces: list[Piece], number: int) -> list[Place]:
     return [(offset, number, at, length) for offset, at, length in pieces]
 
 
+def _seen(wanted: Wanted, got: Glance, number: int) -> Outcome:
+    """What a glance has shown, of one moment."""
+    path, size = scan.join(wanted.draft.path, wanted.name), got.status.st_size
+    places = [(0, number, got.at, size)] if size else []
+    row = manifest.file_row(path, scan.meta(got.status, got.attributes), size, places, linked=wanted.linked)
+    return Outcome(row, scan.stamp(got.status), size)
+
+
 def _outcome(
     wanted: Wanted,
     before: os.stat_result,
     after: os.stat_result,
-    attributes: tuple[tuple[bytes, bytes], ...],
+    attributes: Attributes,
     places: list[Place],
 ) -> Outcome:
     """Of one moment if nothing happened between the two looks; otherwise what was before, and if there is nothing,

@@ -31,13 +31,15 @@ class Exclusions:
     """Raises ValueError for a pattern that can match nothing."""
 
     def __init__(self, patterns: Sequence[str] = (), mounts: frozenset[bytes] = frozenset()) -> None:
-        self.patterns = bool(patterns)
+        self.patterns, self.mounts = bool(patterns), bool(mounts)
         self._mounts = mounts
         self._anything = _Patterns([pattern for pattern in patterns if not pattern.endswith("/")])
         self._directories = _Patterns(patterns)
 
     def why(self, path: bytes, is_directory: bool) -> str:
         """EXCLUDED, MOUNT, or nothing. For one whose parents are known not to be excluded."""
+        if not self.mounts and not self.patterns:
+            return ""
         if self.is_mount(path):
             return MOUNT
         return EXCLUDED if self.excluded(os.fsdecode(path), is_directory) else ""

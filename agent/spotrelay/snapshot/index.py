@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import accumulate, chain, count
 from typing import NamedTuple
 
 from spotrelay.core import manifest
@@ -107,24 +107,22 @@ class Draft:
 
     def close(self) -> Block:
         there = [slot for slot, row in enumerate(self.rows) if row]
-        cuts, packs, end = [], set[int](), 0
-        for slot in there:
-            row = self.rows[slot]
-            end += len(row)
-            if row.startswith(FILE):
-                packs.update(manifest.packs_of(row))
-            elif row.startswith(DIRECTORY):
-                cuts.append((self.names[slot], end))
+        rows = b"".join(self.rows)
         return Block(
             "/".join([self.names[slot] for slot in there]),
             stamps_of([self.stamps[slot] for slot in there]),
-            b"".join([self.rows[slot] for slot in there]),
-            tuple(cuts),
-            tuple(sorted(packs)),
+            rows,
+            tuple(self._cuts()) if DIRECTORY in rows else (),
+            tuple(sorted(manifest.packs_of(rows))),
             len(self.sizes),
             sum(self.sizes.values()),
             self.plain,
         )
+
+    def _cuts(self) -> Iterator[tuple[str, int]]:
+        for slot, end in enumerate(accumulate(map(len, self.rows))):
+            if self.rows[slot].startswith(DIRECTORY):
+                yield self.names[slot], end
 
 
 @dataclass(slots=True)

@@ -54,7 +54,8 @@ class Plan:
             if self._is_not_ours(entry):
                 barrier = entry.path + b"/"
             elif owner is None and self._reader.as_written:
-                self._take(entry, line + b"\n")
+                assert isinstance(entry, File)
+                self._take_written(entry, line + b"\n")
             else:
                 self._take(entry if owner is None else _given_to(owner, entry))
         if self._reader.header != header:
@@ -92,41 +93,52 @@ class Plan:
             self.skipped.append(Skipped(entry.path, why))
         return bool(why)
 
-    def _take(self, entry: Entry, row: bytes = b"") -> None:
-        """`row`: as we would write it, if that is known already."""
+    def _take(self, entry: Entry) -> None:
         path, _, name = manifest.text(entry.path).rpartition("/")
-        while self._open and self._open[-1].path != path:
-            self._close()
+        self._close_until(path)
         if entry.path:
-            self._enter(name, entry, row)
+            self._enter(name, entry)
         else:
             self.entries.append(entry)
         if isinstance(entry, Directory):
             self._open.append(Draft(manifest.text(entry.path), []))
             self._lengths.append(0)
 
-    def _enter(self, name: str, entry: Entry, row: bytes) -> None:
+    def _take_written(self, file: File, row: bytes) -> None:
+        """Most rows: as we would write them, of a file in one extent and by one name."""
+        path, _, name = manifest.text(file.path).rpartition("/")
+        self._close_until(path)
+        self._enter_file(name, file, row, linked=False)
+
+    def _enter(self, name: str, entry: Entry) -> None:
         """Into the block of its directory, and among what is to be done."""
         draft, linked = self._open[-1], entry.path in self._reader.linked
+        draft.plain &= not linked and not isinstance(entry, HardLink)
         if isinstance(entry, File):
             # What an earlier save could not read consistently is, from now on, simply what the file holds.
             entry = dataclasses.replace(entry, state="") if entry.state else entry
-        row = row or manifest.row(entry, self.numbers, linked=linked)
-        slot = draft.append(name, row, entry.size if isinstance(entry, File) else -1)
-        draft.plain &= not linked and not isinstance(entry, HardLink)
-        if isinstance(entry, File) and not linked and _is_whole(entry):
-            self._gather(entry, draft.path, slot)
+            self._enter_file(name, entry, manifest.row(entry, self.numbers, linked=linked), linked=linked)
         else:
             self.entries.append(entry)
-            if isinstance(entry, File):
-                self._slots[entry.path] = slot
-                for extent in entry.extents:
-                    self.parts.setdefault(extent.pack, []).append((entry.path, extent))
+            row = manifest.row(entry, self.numbers, linked=linked)
+            draft.append(name, row, -1)
+            self._lengths[-1] += len(row)
+
+    def _enter_file(self, name: str, file: File, row: bytes, *, linked: bool) -> None:
+        draft = self._open[-1]
+        slot = draft.append(name, row, file.size)
+        if not linked and _is_whole(file):
+            self._gather(file, draft.path, slot)
+        else:
+            self.entries.append(file)
+            self._slots[file.path] = slot
+            for extent in file.extents:
+                self.parts.setdefault(extent.pack, []).append((file.path, extent))
         self._lengths[-1] += len(row)
-        if isinstance(entry, File):
-            self.files += 1
-            self.bytes += entry.size
-            self.data_bytes += sum([extent.length for extent in entry.extents])
+        self.files += 1
+        self.bytes += file.size
+        for extent in file.extents:
+            self.data_bytes += extent.length
 
     def _gather(self, entry: File, directory: str, slot: int) -> None:
         gathered = self.whole.setdefault(entry.extents[0].pack if entry.extents else EMPTY, [])
@@ -134,6 +146,10 @@ class Plan:
             gathered.append(Together(directory, array("Q"), array("Q")))
         gathered[-1].slots.append(slot)
         gathered[-1].rows.append(self._lengths[-1])
+
+    def _close_until(self, path: str) -> None:
+        while self._open and self._open[-1].path != path:
+            self._close()
 
     def _close(self) -> None:
         draft = self._open.pop()
@@ -147,7 +163,7 @@ def _given_to(owner: tuple[int, int], entry: Entry) -> Entry:
         return entry
     uid, gid = owner
     mode = entry.meta.mode & ~(stat.S_ISUID | stat.S_ISGID)
-    return dataclasses.replace(entry, meta=dataclasses.replace(entry.meta, mode=mode, uid=uid, gid=gid))
+    return dataclasses.replace(entry, meta=entry.meta._replace(mode=mode, uid=uid, gid=gid))
 
 
 def _is_whole(entry: File) -> bool:

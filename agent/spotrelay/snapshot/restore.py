@@ -22,6 +22,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby, zip_longest
+from operator import attrgetter
 
 from blake3 import blake3
 
@@ -45,6 +46,7 @@ from spotrelay.snapshot import descent, pack, scan
 from spotrelay.snapshot.clear import clear
 from spotrelay.snapshot.descent import Descent
 from spotrelay.snapshot.exclude import Exclusions
+from spotrelay.snapshot.lane import Lane
 from spotrelay.snapshot.plan import EMPTY, Plan, Together
 from spotrelay.snapshot.threads import Threads
 from spotrelay.snapshot.turns import Turns
@@ -60,6 +62,7 @@ BESIDE = 4
 FETCHES = 2
 
 Places = list[tuple[bytes, Extent]]
+_dressed = attrgetter("st_mode", "st_mtime_ns", "st_uid", "st_gid", "st_size")
 
 
 class Restoring:
@@ -72,7 +75,7 @@ class Restoring:
     ) -> None:
         self.skipped = plan.skipped
         self._store, self._run, self._root, self._plan, self._exclude = store, run, root, plan, exclude
-        self._turns, self._threads = turns, threads
+        self._turns, self._threads, self._lane = turns, threads, Lane(threads, BESIDE)
         self._rooms: list[bytearray] = []  # used again, as the buffers in pack.py are
 
     async def rebuild(self, tell: Callable[[int], None]) -> None:
@@ -108,7 +111,10 @@ class Restoring:
         if what.stored < what.size or togethers or len(files) > MOST_OPEN:
             arriving = _Arriving(what, self._rooms.pop() if self._rooms else bytearray(pack.SLICE))
             await self._store.get_stream(key, arriving.begin)
-            written = await self._threads.run(self._fill, what, arriving.stored(), places, togethers)
+            raw = await self._threads.run(pack.unseal, what, arriving.stored())
+            many_files = togethers or len(files) > MOST_OPEN
+            fill = (self._lane if many_files else self._threads).run
+            written = await fill(self._fill, memoryview(raw), places, togethers)
             self._rooms.append(arriving.room)
             return written
         opened = await self._threads.run(self._open_all, files)
@@ -144,8 +150,7 @@ class Restoring:
             raise
         return opened
 
-    def _fill(self, what: Pack, stored: memoryview, places: Places, togethers: list[Together]) -> int:
-        raw = memoryview(pack.unseal(what, stored))
+    def _fill(self, raw: memoryview, places: Places, togethers: list[Together]) -> int:
         written = sum(extent.length for _, extent in places)
         with Descent(self._root) as down:
             for path, extents in groupby(places, key=lambda place: place[0]):
@@ -176,11 +181,13 @@ class Restoring:
         file = os.open(path.rpartition(b"/")[2], descent.CREATE, mode, dir_fd=parent)
         try:
             _write(file, data, 0)
-            self._attributes(file, path, meta)
+            if meta.xattrs:
+                self._attributes(file, path, meta)
             os.utime(file, ns=(meta.mtime, meta.mtime))
             status = os.fstat(file)
-            if stat.S_IMODE(status.st_mode) != meta.mode or (status.st_uid, status.st_gid) != (meta.uid, meta.gid):
-                status = _dress_open(file, meta)
+            if _is_so(status, meta, len(data)):
+                return status
+            status = _dress_open(file, meta)
         finally:
             os.close(file)
         self._check(path, stat.S_IFREG, meta, status, len(data))
@@ -350,6 +357,12 @@ def _dress_open(file: int, meta: Meta) -> os.stat_result:
     os.chmod(file, _mode(meta, os.fstat(file)))
     os.utime(file, ns=(meta.mtime, meta.mtime))
     return os.fstat(file)
+
+
+def _is_so(status: os.stat_result, meta: Meta, size: int) -> bool:
+    """A regular file is all that the snapshot says."""
+    mode, mtime, uid, gid, _ = meta
+    return _dressed(status) == (stat.S_IFREG | mode, mtime, uid, gid, size)
 
 
 def _mode(meta: Meta, status: os.stat_result) -> int:

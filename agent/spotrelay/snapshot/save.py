@@ -19,8 +19,9 @@ from pathlib import Path
 from spotrelay.core import manifest
 from spotrelay.core.manifest import Header, Pack, Skipped
 from spotrelay.snapshot import still, stored_manifest
-from spotrelay.snapshot.contents import Contents, Outcome, Outgrown
+from spotrelay.snapshot.contents import Contents
 from spotrelay.snapshot.index import Block, Index
+from spotrelay.snapshot.lane import Lane
 from spotrelay.snapshot.pack import SLICE, SMALL
 from spotrelay.snapshot.survey import Directories, Survey, Wanted
 from spotrelay.snapshot.threads import Threads
@@ -38,9 +39,12 @@ OPEN_FILES = 3
 class Saving:
     """One save. Raises StoreError and OSError, in groups."""
 
-    def __init__(self, survey: Survey, index: Index, contents: Contents, turns: Turns, threads: Threads) -> None:
+    def __init__(
+        self, survey: Survey, index: Index, contents: Contents, turns: Turns, threads: Threads, lane: Lane
+    ) -> None:
         self.blocks: dict[str, Block] = {}
-        self._survey, self._index, self._contents, self._turns, self._threads = survey, index, contents, turns, threads
+        self._survey, self._index, self._contents = survey, index, contents
+        self._turns, self._threads, self._lane = turns, threads, lane
         self._gathered: list[Wanted] = []
         self._gathered_bytes = 0
         self._files_open = asyncio.Semaphore(OPEN_FILES)
@@ -48,7 +52,7 @@ class Saving:
     async def collect(self, directories: Directories) -> None:
         """Read what changed and send what is new; then `blocks` are what the directory holds."""
         async with asyncio.TaskGroup() as tasks:
-            while batch := await self._threads.run(_some, directories):
+            while batch := await self._lane.run(_some, directories):
                 for item in batch[1]:
                     await self._read(item, tasks)
             await self._flush(tasks)
@@ -111,21 +115,15 @@ class Saving:
             tasks.create_task(self._small(files, tasks))
 
     async def _small(self, files: list[Wanted], tasks: asyncio.TaskGroup) -> None:
-        for item, outcome in zip(files, await self._contents.small(files), strict=True):
-            if isinstance(outcome, Outgrown):
-                await self._files_open.acquire()
-                tasks.create_task(self._large(item))
-            else:
-                self._settle(item, outcome)
+        for outgrown in await self._contents.small(files, self._survey.settle):
+            await self._files_open.acquire()
+            tasks.create_task(self._large(outgrown))
 
     async def _large(self, item: Wanted) -> None:
         try:
-            self._settle(item, await self._contents.large(item))
+            self._survey.settle(item, *await self._contents.large(item))
         finally:
             self._files_open.release()
-
-    def _settle(self, item: Wanted, outcome: Outcome) -> None:
-        self._survey.settle(item, *outcome)
 
 
 def _some(directories: Directories) -> tuple[int, list[Wanted]] | None:

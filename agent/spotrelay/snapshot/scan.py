@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from array import array
 from collections.abc import Generator, Iterator
 from operator import attrgetter
@@ -27,19 +28,22 @@ from spotrelay.snapshot.index import Stamp, stamps_of
 GONE = (FileNotFoundError, NotADirectoryError)
 _POSITIVE = (1 << 63) - 1
 
+Attributes = tuple[tuple[bytes, bytes], ...]
+
 _name = attrgetter("name")
 _stamp = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 
 
 class Listing(NamedTuple):
     """A directory's entries but for excluded ones, siblings in the order of their bytes. `file`: a descriptor of it,
-    good until the walk goes on."""
+    good until the walk goes on. `began`: nanoseconds since 1970, before the first of them was looked at."""
 
     path: str
     file: int
     names: list[str]
     statuses: list[os.stat_result]
     directories: list[str]
+    began: int
 
 
 class Barrier(NamedTuple):
@@ -101,6 +105,7 @@ def _enter(above: Listing, name: str, path: str, exclude: Exclusions) -> Listing
 
 
 def listed(file: int, path: str, exclude: Exclusions) -> Listing:
+    began = time.time_ns()
     with os.scandir(file) as entries:
         found = sorted(entries, key=_name)
     if exclude.patterns:
@@ -112,7 +117,7 @@ def listed(file: int, path: str, exclude: Exclusions) -> Listing:
     except OSError:
         found, statuses = _still_there(found)
     directories = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
-    return Listing(path, file, [entry.name for entry in found], statuses, directories)
+    return Listing(path, file, [entry.name for entry in found], statuses, directories, began)
 
 
 def _still_there(found: list[os.DirEntry[str]]) -> tuple[list[os.DirEntry[str]], list[os.stat_result]]:
@@ -147,11 +152,11 @@ def stamps(statuses: list[os.stat_result]) -> array[int]:
         return stamps_of(map(stamp, statuses))
 
 
-def meta(status: os.stat_result, attributes: tuple[tuple[bytes, bytes], ...] = ()) -> Meta:
+def meta(status: os.stat_result, attributes: Attributes = ()) -> Meta:
     return Meta(stat.S_IMODE(status.st_mode), status.st_mtime_ns, status.st_uid, status.st_gid, attributes)
 
 
-def xattrs(file: int) -> tuple[tuple[bytes, bytes], ...]:
+def xattrs(file: int) -> Attributes:
     """The user.* attributes. Others (security.*, system.*) belong to the machine and its policy, not to the run."""
     if not hasattr(os, "listxattr"):  # Python has them on Linux alone
         return ()

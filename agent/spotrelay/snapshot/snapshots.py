@@ -21,6 +21,7 @@ from spotrelay.snapshot import artifacts, pack, read, stored_manifest
 from spotrelay.snapshot.contents import Contents, Tally
 from spotrelay.snapshot.exclude import Exclusions, mounts_below
 from spotrelay.snapshot.index import Index
+from spotrelay.snapshot.lane import Lane
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.plan import Plan
 from spotrelay.snapshot.read import Prefix
@@ -196,11 +197,12 @@ class Snapshots:
             try:
                 async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
                     await threads.run(index.take_up)
+                    lane = Lane(threads, WORKERS)
                     contents = Contents(
-                        self._store, self._run, root, index, turns, threads, pace=pace, tally=self._tally, tell=tell,
-                        held=self._held, again=again,
+                        self._store, self._run, root, index, turns, threads, lane, pace=pace, tally=self._tally,
+                        tell=tell, held=self._held, again=again,
                     )  # fmt: skip
-                    saving = Saving(survey, index, contents, turns, threads)
+                    saving = Saving(survey, index, contents, turns, threads, lane)
                     await saving.collect(walk)
             except BaseException:
                 index.left.update(survey.blocks)  # no thread works on them any more

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import time
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
@@ -32,14 +31,23 @@ _TORN, _SKIPPED, _HARDLINK = b'"state":"torn"', b'{"kind":"skipped"', b'{"kind":
 
 
 class Wanted(NamedTuple):
-    """A file to be read, and where its row belongs. `last`: its row of before, if it had one that was consistent."""
+    """A file to be read, and where its row belongs. `last`: its row of before, if it had one that was consistent.
+    `seen`: what the walk saw, if that shows all that may happen to the file from then on, and it has no holes."""
 
-    path: bytes
     size: int
     draft: Draft
     slot: int
     linked: bool
     last: bytes
+    seen: os.stat_result | None = None
+
+    @property
+    def name(self) -> str:
+        return self.draft.names[self.slot]
+
+    @property
+    def path(self) -> bytes:
+        return os.fsencode(scan.join(self.draft.path, self.name))
 
 
 class Name(NamedTuple):
@@ -122,7 +130,7 @@ class Survey:
             self.blocks[path] = block
             return []
         # Stamped before its clock has moved on, an entry may change and keep its stamp (read.py).
-        self._settled = time.time_ns() - int(read.TICK_S * 1e9)
+        self._settled = listing.began - int(read.TICK_S * 1e9)
         self._old = {name: (stamp, row) for name, stamp, row in block.entries()} if block is not None else {}
         draft = self.blocks[path] = Draft(path, names)
         wanted = [
@@ -136,9 +144,11 @@ class Survey:
 
     def _look(self, listing: Listing, draft: Draft, slot: int, name: str, status: os.stat_result) -> Wanted | None:
         """Enters the row, or says that the file has to be read for it."""
+        then, row = self._old.get(name, (NEVER, b""))
+        if not row and status.st_nlink == 1 and stat.S_ISREG(status.st_mode) and not self._exclude.mounts:
+            return Wanted(status.st_size, draft, slot, False, b"", self._shows_all(status))  # most, the first time
         path = os.fsencode(scan.join(listing.path, name))
         stamp = scan.stamp(status)
-        then, row = self._old.get(name, (NEVER, b""))
         if row.startswith(_HARDLINK):
             then, row = self._behind(row, path)
         if self._exclude.is_mount(path):
@@ -151,8 +161,12 @@ class Survey:
             draft.enter(slot, row, stamp, stamp.size)
         else:
             last = row if row.startswith(FILE) and _TORN not in row else b""
-            return Wanted(path, status.st_size, draft, slot, status.st_nlink > 1, last)
+            return Wanted(status.st_size, draft, slot, status.st_nlink > 1, last, self._shows_all(status))
         return None
+
+    def _shows_all(self, status: os.stat_result) -> os.stat_result | None:
+        settled = status.st_ctime_ns < self._settled
+        return status if settled and status.st_blocks * 512 >= status.st_size else None
 
     def _other(
         self, listing: Listing, draft: Draft, slot: int, path: bytes, status: os.stat_result, unchanged: bytes
@@ -224,7 +238,7 @@ class Survey:
                     name = names.pop(0)
                     name.draft.drop(name.slot)
                     if (found := scan.look(down, name.path)) is not None:
-                        heirs.append(Wanted(name.path, found.status.st_size, name.draft, name.slot, True, b""))
+                        heirs.append(Wanted(found.status.st_size, name.draft, name.slot, True, b""))
                         name.draft.waiting += 1
                         self._others[name.path] = name, names
                         for other in names:
