@@ -27,7 +27,6 @@ ROW = "F"
 FILE = 256 << 20
 # What a checkpoint writes anew: 2 % of 10 GiB.
 DIRTY = 0.02
-RUN_S = 12
 PAIRS = 3
 
 
@@ -73,7 +72,7 @@ def _both(bench: Bench, tree: Path, ours: Driven, number: int) -> Iterator[Sampl
 
 def _command(bench: Bench, tree: Path) -> tuple[Measured, dict[str, float]]:
     size = int(bench.sizes.beside_bytes * DIRTY)
-    ran = bench.run(bench.limit, worker.command(tree, RUN_S, size), tree)
+    ran = bench.run(bench.limit, worker.command(tree, bench.sizes.beside_s, size), tree)
     if ran.failed:
         raise RuntimeError(ran.said)
     return ran, json.loads(ran.said)

@@ -32,6 +32,7 @@ class Sizes:
     folders: int = 200
     entries: int = 1_000_000
     beside_bytes: int = 10 << 30
+    beside_s: int = 12
     checkpoint_bytes: int = 2 << 30
     sparse_bytes: int = 100 << 30
     dense_bytes: int = 4 << 30
@@ -43,6 +44,7 @@ class Sizes:
             folders=max(1, self.folders // by),
             entries=self.entries // by,
             beside_bytes=self.beside_bytes // by,
+            beside_s=max(1, self.beside_s // by),
             checkpoint_bytes=self.checkpoint_bytes // by,
             sparse_bytes=self.sparse_bytes // by,
             dense_bytes=self.dense_bytes // by,
