@@ -40,7 +40,7 @@ class Turns:
         self._busy = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._rate = GUESS
-        self._round = _Round()
+        self._round: _Round | None = None
         self._best = 0.0
         self._idle_rounds = 0
 
@@ -59,6 +59,8 @@ class Turns:
 
     def end(self) -> None:
         self._busy -= 1
+        if not self._busy:
+            self._round = None  # a pause says nothing of the line
         self._wake()
 
     def _wake(self) -> None:
@@ -81,12 +83,15 @@ class Turns:
     def moved(self, nbytes: int, seconds: float) -> None:
         """One request is done; it was one of those in flight."""
         self._rate += ((nbytes / max(seconds, 1e-6)) * max(self._busy, 1) - self._rate) / 4
+        if self._round is None:
+            self._round = _Round()
+            return
         self._round.add(nbytes)
         if self._round.count >= 2 * self._limit:
-            self._judge()
+            self._judge(self._round.rate())
+            self._round = _Round()
 
-    def _judge(self) -> None:
-        rate, self._round = self._round.rate(), _Round()
+    def _judge(self, rate: float) -> None:
         self._idle_rounds += 1
         if self._limit < self._most and (rate > self._best * PAYS or self._idle_rounds > ROUNDS):
             self._limit = min(self._limit * 2, self._most)
@@ -100,6 +105,9 @@ class Turns:
 
 
 class _Round:
+    """From one request that is done to others: what was read and hashed before the first would make it look slow, and
+    twice as many in flight as if they paid."""
+
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._bytes = self.count = 0
