@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -293,3 +294,21 @@ async def test_what_a_person_asks_of_a_command_at_work_is_in_its_heartbeat(tmp_p
     assert 0.3 <= (handover.worked_s or 0) < 5
     assert abs((handover.noticed_at or 0) - (time.time() - 5)) < 1
     await mine.close()
+
+
+async def test_who_closes_waits_for_the_subreaper(tmp_path: Path) -> None:
+    """It has not noticed yet that the command is gone. Otherwise a process and a socket outlive the attempt."""
+    mine = made(tmp_path, store=memory(), command=["sleep", "1000"])
+    await Takeover(mine).spawn()
+    child = mine.command.child
+    assert child is not None
+    os.kill(child._subreaper.pid, signal.SIGSTOP)
+    os.kill(child.pid, signal.SIGKILL)
+    while child.processes():
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(mine.close())
+    early, _ = await asyncio.wait([closing], timeout=0.1)
+    os.kill(child._subreaper.pid, signal.SIGCONT)
+    await closing
+
+    assert (set(), True) == (early, child._subreaper.returncode is not None)

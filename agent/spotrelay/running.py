@@ -7,6 +7,7 @@ after it has ended by itself has not interrupted it: that is the difference betw
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 from collections.abc import Callable, Mapping
@@ -181,5 +182,10 @@ class Running:
     async def close(self) -> None:
         """No process and no task is left."""
         await self._stop_shipping()
-        if self.child is not None and self.child.processes():
+        if self.child is None:
+            return
+        if self.child.processes():
             await self.kill()
+        else:  # the command is gone; on a busy computer its subreaper may not have noticed yet
+            with contextlib.suppress(TimeoutError):
+                await self.child.kill()

@@ -94,7 +94,7 @@ async def test_a_run_is_followed_from_its_start_to_its_end(browser: Browser, tmp
         await page.until("document.querySelectorAll('.attempts tbody tr').length === 2")
         await story.ends("succeeded")
         await page.until(f"{BADGE} === 'succeeded'")
-        assert "through 1 interruption" in await page.text(".sentence")
+        await until(lambda: _shows(page, ".sentence", "through 1 interruption"), what="the sentence")
         await page.until(row(story.run, "succeeded", "2 attempts"))
         await page.until(f"/step 30\\n[^]*attempt 2[^]*step 60/.test({LOG})")
         lane = await page.of(
@@ -294,6 +294,10 @@ async def test_a_gigabyte_of_log_is_a_window(browser: Browser) -> None:
         assert view.logbook._kept <= 16 << 20
 
 
+async def _shows(page: Page, selector: str, words: str) -> bool:
+    return words in await page.text(selector)
+
+
 async def test_a_hostile_bucket_stays_text(browser: Browser, tmp_path: Path) -> None:
     """Names, messages, machines, log lines and file names that are markup, escapes and direction marks. Otherwise
     who may write one object runs scripts in the browser of everyone who looks."""
@@ -317,10 +321,10 @@ async def test_a_hostile_bucket_stays_text(browser: Browser, tmp_path: Path) -> 
     async with served(store) as site:
         page = await opened(browser, site, "demo")
         await page.until(f"{LOG}.includes('alert(1)')")
-        assert EVIL in await page.text(".sentence")
+        await until(lambda: _shows(page, ".sentence", EVIL), what="the sentence")
         assert f"{EVIL}␀\\u202e\n\ufffd\ufffd\n" == (await page.of(LOG))[-len(EVIL) - 11 :]
         await page.press("a")
-        assert EVIL in await page.text(".attempts")
+        await until(lambda: _shows(page, ".attempts", EVIL), what="the attempts")
         await page.press("f")
         await page.until("document.querySelectorAll('.entry').length === 2")
         assert {name, r"txt.\u202eexe"} == set(
