@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,13 +21,20 @@ from spotrelay.daemon import Arriving, read_user_data
 from spotrelay.history import History
 from spotrelay.local.imds_faults import status
 from spotrelay.local.server import ControlPlane
+from spotrelay.person.glance import STARTING
+from spotrelay.person.leg import DIED
+from spotrelay.person.receipt import receipt
+from spotrelay.ports import Store
 from spotrelay.settings import Settings
 from support.attempts import ME
 from support.imds import INSTANCE, PATIENT_S, one_instance
 from support.stores import Recording, memory
+from support.tripwire import AFTER, Wire, sprung
 
 TESTS = Path(__file__).parent
 WITHIN_S = 60.0
+# Each agent learns the time of day from the metadata service, which tells it in whole seconds.
+CLOCK_S = 1.0
 RELAY = '[relay]\nstore = "s3://bucket/prefix"\nqueue = "https://sqs.eu-west-1.amazonaws.com/1/relay"\n'
 RUN = '[run]\nname = "demo"\ncommand = ["true"]\ndirectory = "/job"\n'
 
@@ -106,14 +114,14 @@ async def test_user_data_in_a_file_comes_before_the_instance_s_own(tmp_path: Pat
 
 
 @asynccontextmanager
-async def a_run(folder: Path, more: str) -> AsyncIterator[tuple[str, str]]:
-    """An instance whose user data brings the run `true` along: its metadata service, and the endpoint of all others."""
+async def a_run(folder: Path, more: str, command: Sequence[str] = ("true",)) -> AsyncIterator[tuple[str, str]]:
+    """An instance whose user data brings a run along: its metadata service, and the endpoint of all others."""
     plane = ControlPlane()
     await plane.start()
     try:
         queue = plane.sqs.create_queue({"QueueName": "relay"})["QueueUrl"]
         relay = f'[relay]\nstore = "{(folder / "store").as_uri()}"\nqueue = "{queue}"\n'
-        run = f'[run]\nname = "demo"\ncommand = ["true"]\ndirectory = "{folder / "job"}"\n'
+        run = f'[run]\nname = "demo"\ncommand = {json.dumps(command)}\ndirectory = "{folder / "job"}"\n'
         async with one_instance(user_data=(relay + run + more).encode()) as (_, imds):
             yield imds, plane.endpoint
     finally:
@@ -258,3 +266,52 @@ async def test_sigterm_during_the_boot_ends_the_instance(tmp_path: Path) -> None
         await said_at_its_end(process)
 
         assert (tmp_path / "off").exists()
+
+
+# --- one after another
+
+
+async def heard(store: Store, check: Callable[[records.Status], bool]) -> records.Status:
+    """The attempt's status, once `check` holds of it."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            status = await History(store, "demo").status(1)
+            if status is not None and check(status):
+                return status
+            await asyncio.sleep(0.02)
+
+
+def worked_s(status: records.Status) -> float:
+    return status.at - (status.at if status.running_since is None else status.running_since)
+
+
+async def test_agent_that_is_started_again_goes_on_counting_its_attempt(tmp_path: Path) -> None:
+    """Killed at work, again on the second one's way in, and told to go at last: each says from its first word on what
+    the command had done under those before it. Otherwise a machine that dies then has "lost nothing: it had not
+    started", and the ledger has nothing of what the last save keeps (P8)."""
+    (tmp_path / "job").mkdir()
+    store = open_store((tmp_path / "store").as_uri())
+    hasty, first_beat = "support.hasty", Wire("put attempts/#/status.json", AFTER)
+    async with a_run(tmp_path, "", ["sleep", "600"]) as (imds, endpoint):
+        async with service(tmp_path, imds, endpoint, hasty):
+            first = await heard(store, lambda status: worked_s(status) > 3)
+        await store.delete(keys.status("demo", 1))  # as if it had been away: the machine alone knows
+        async with service(tmp_path, imds, endpoint, "support.tripwire", **first_beat.environment()) as process:
+            await said_at_its_end(process)
+        second = await heard(store, lambda _: True)
+        await store.put(keys.death("demo", 1), records.encode(records.Death(second.instance, second.at)))
+        (leg,) = (await receipt(store, "demo")).legs
+        async with service(tmp_path, imds, endpoint, hasty) as process:
+            third = await heard(store, lambda status: status.phase == "running")
+            process.send_signal(signal.SIGTERM)
+            await said_at_its_end(process)
+    handover = await History(store, "demo").handover(1)
+
+    assert sprung(tmp_path / "state")
+    assert second.phase in STARTING
+    assert worked_s(first) - CLOCK_S < worked_s(second) < worked_s(first) + 5, "its board may be a beat ahead"
+    assert (DIED, False, 0.0) == (leg.end, leg.unstarted, leg.kept_s)
+    assert pytest.approx(worked_s(second), abs=0.001) == leg.lost_s == leg.worked_s
+    assert worked_s(second) - CLOCK_S < worked_s(third)
+    assert handover is not None
+    assert worked_s(third) - CLOCK_S < handover.kept_s <= (handover.worked_s or 0) < worked_s(third) + 5

@@ -51,7 +51,7 @@ class Arrival:
 class Attempt:
     """`wall`: unix seconds as EC2 sees them; `clock`: monotonic. `output`: the file for what the command says.
     `cgroup`: the command's own, if there is one. `announced`: the folder, readable for the command, in which a file
-    appears that tells it how long it has; by default the output's."""
+    appears that tells it how long it has; by default the output's. `left`: what an agent before this one said last."""
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Attempt:
         clock: Callable[[], float],
         cgroup: Path | None = None,
         announced: Path | None = None,
+        left: records.Status | None = None,
     ) -> None:
         self.spec, self.number, self.store = arrival.spec, arrival.number, arrival.store
         self.run = arrival.spec.run.name
@@ -95,7 +96,10 @@ class Attempt:
         self.errors = self.errors_before = 0  # failures in a row
         self.began: float | None = None
         self.again = False  # an agent before this one had the attempt, on this instance
-        self.kept_s = 0.0
+        # Work under the agents before this one, None where they said of none; and what of it is in the directory.
+        self.earlier_s: float | None = None
+        self.carried_s = self.kept_s = 0.0
+        self._left = left
         self._newest_at: float | None = None
         self._moving = 0
         self.warning = ""
@@ -110,6 +114,21 @@ class Attempt:
         """No notice has come, and nobody else was seen at the run a moment ago."""
         seen = self.undisputed_at()
         return self.gone_at is None and seen is not None and self.clock() - seen < OWNED_S
+
+    def carry_over(self, stored: records.Status | None, *, since: float) -> None:
+        """What the agents before this one did counts on. `stored`: the last status in the store; `since`: the claim."""
+        # The board has each beat before the store does, also those that a store which was away never got: of the two,
+        # the newer counts. The board's folder is memory, so after a reboot there is the store's alone.
+        said = [
+            (each.at, each.running_since, each.kept_s)
+            for each in (self._left, stored)
+            if each is not None and each.running_since is not None and each.instance == self.identity.instance_id
+        ]
+        if not said:
+            return
+        at, running_since, kept_s = max(said)
+        self.earlier_s = max(0.0, min(at, self.wall()) - max(running_since, since))
+        self.kept_s = min(max(0.0, kept_s), self.earlier_s)
 
     async def ended(self) -> Event:
         """When every process of the command is gone, and what that means."""
@@ -144,7 +163,7 @@ class Attempt:
         self.newest = saved.snapshot
         self._moving = len(saved.moving)
         self._newest_at = began = self.clock() - saved.seconds
-        self.kept_s = self.command.worked_s(until=began)
+        self.kept_s = self.carried_s + self.command.worked_s(until=began)
         self._warn()
 
     def standing(self) -> str:
@@ -180,11 +199,18 @@ class Attempt:
             upload_bytes_s=expected.rate,
             needed_s=expected.needed_s if expected.dirty is not None and expected.rate else None,
             warning=self.warning,
-            running_since=self.on_the_wall(self.command.spawned_at),
+            running_since=self._running_since(),
             next_save_at=self.on_the_wall(self.saver.due),
             line=self.command.output.line,
             unfinished=self.unfinished,
         )
+
+    def _running_since(self) -> float | None:
+        """Where agents before this one had the command at work: as if it had been without a pause."""
+        spawned_at = self.command.spawned_at
+        if self.earlier_s is None:
+            return self.on_the_wall(spawned_at)
+        return self.wall() - self.clock() + (self.clock() if spawned_at is None else spawned_at) - self.earlier_s
 
     def on_the_wall(self, moment: float | None) -> float | None:
         """Unix seconds of a monotonic moment, if there will be one."""

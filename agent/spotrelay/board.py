@@ -2,7 +2,8 @@
 
 The store has the same in status.json, for everybody else; here it needs no credentials, and is there when the store is
 away. Written whole at every step and every heartbeat, into memory (/run) where systemd gives a folder there. A board
-that cannot be written is no reason for anything (P6).
+that cannot be written is no reason for anything (P6). An agent that was restarted reads here what the one before it
+said last, before it says something itself.
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ class Board:
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / NAME if folder is not None else None
+        self._left: Posted | None = None
+        if folder is not None:
+            with contextlib.suppress(OSError, RecordInvalid):
+                self._left = read(folder)
+
+    def left(self, run: str, attempt: int) -> records.Status | None:
+        """What an agent before this one had on it, of the same attempt."""
+        left = self._left
+        return left.status if left is not None and (left.run, left.attempt) == (run, attempt) else None
 
     def post(self, posted: Posted) -> None:
         if self._path is None:

@@ -80,8 +80,8 @@ def read_user_data(data: bytes | None) -> UserData:
 class Arriving:
     """How an instance comes to its run. One use."""
 
-    def __init__(self, settings: Settings, metadata: InstanceMetadata) -> None:
-        self._settings, self._metadata = settings, metadata
+    def __init__(self, settings: Settings, metadata: InstanceMetadata, board: Board | None = None) -> None:
+        self._settings, self._metadata, self._board = settings, metadata, board or Board(None)
 
     async def __call__(self) -> Attempt:
         """Raises SpotrelayError when there is nothing for this instance to do."""
@@ -113,6 +113,7 @@ class Arriving:
             clock=time.monotonic,
             cgroup=self._cgroup() if self._settings.owns_machine else None,
             announced=self._settings.announced,
+            left=self._board.left(assignment.run, assignment.attempt),
         )
 
     async def _user_data(self) -> bytes | None:
@@ -180,12 +181,13 @@ class Arriving:
 async def serve(settings: Settings, manager: ServiceManager) -> Ending:
     """Relay one attempt."""
     async with InstanceMetadata(endpoint=settings.imds) as metadata:
+        board = Board(settings.board)
         relay = Relay(
-            Arriving(settings, metadata),
+            Arriving(settings, metadata, board),
             watch(metadata),
             clock=time.monotonic,
             told=manager.status,
-            board=Board(settings.board),
+            board=board,
         )
 
         def stop() -> None:

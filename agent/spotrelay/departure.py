@@ -103,10 +103,10 @@ class Departure:
         return ev.HandedOver()
 
     def _worked_s(self) -> float | None:
-        """Nobody knows it of the agent before this one, if there was one and its command was not started again."""
-        if self._mine.again and self._command.spawned_at is None:
+        """Where an agent before this one said nothing and the command was not started again, nobody knows."""
+        if self._mine.again and self._mine.earlier_s is None and self._command.spawned_at is None:
             return None
-        return self._command.worked_s(until=self._mine.clock())
+        return (self._mine.earlier_s or 0.0) + self._command.worked_s(until=self._mine.clock())
 
     async def record(self, result: Result) -> Event:
         with contextlib.suppress(StoreError):  # ended before it restored anything: what there is, others saved

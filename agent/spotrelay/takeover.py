@@ -96,9 +96,19 @@ class Takeover:
             if await self._history.handover(self._number) is not None:
                 return self._turned_away(ClaimLost("this attempt was handed over: the next one goes on"))
             self._mine.again = owner.token != me.token
+            if self._mine.again:
+                self._mine.carry_over(await self._last_status(), since=owner.at)
         first = await self._history.claim(1)
         self._mine.began = first.at if first else me.at
         return ev.Claimed()
+
+    async def _last_status(self) -> records.Status | None:
+        """Read before this agent's own first beat replaces it. A damaged one says nothing."""
+        try:
+            return await self._history.status(self._number)
+        except records.RecordInvalid as error:
+            self._log.warning("status.unreadable", error=str(error))
+            return None
 
     def _turned_away(self, why: SpotrelayError) -> Event:
         self._log.warning("attempt.refused", why=str(why))
@@ -136,10 +146,12 @@ class Takeover:
             )
             if self._marker.holds():
                 await self._take_up(snapshot)
+                self._mine.carried_s = self._mine.earlier_s or 0.0
                 await self._mend(snapshot, also_itself=True)
             else:
                 self._marker.remove()
                 await self._rebuild(snapshot)
+                self._mine.carried_s = self._mine.kept_s
                 await self._mend(snapshot)
                 self._marker.set()
         except StoreError as error:

@@ -198,7 +198,9 @@ async def test_cancelled_start_leaves_nothing(start: Start, output: Path) -> Non
         starting = asyncio.ensure_future(start("sh", "-c", "echo ready $$; exec sleep 99"))
         await asyncio.sleep(pause)
         starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
+        try:
+            await (await starting).kill()  # a computer that stood still had it started by then
+        except asyncio.CancelledError:
+            continue
     pids = await said(output, "ready", times=0)
     await gone(*pids)

@@ -98,7 +98,7 @@ async def test_a_load_balancers_page_is_no_answer(status: int, action: Action) -
         await writer.drain()
         writer.close()
 
-    async with asyncio.timeout(20), await asyncio.start_server(page, "127.0.0.1", 0) as server:
+    async with asyncio.timeout(60), await asyncio.start_server(page, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         ec2 = await asyncio.to_thread(
             SESSION.client, "ec2", endpoint_url=f"http://127.0.0.1:{port}", config=ONE_ATTEMPT

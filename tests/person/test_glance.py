@@ -71,6 +71,14 @@ async def test_a_state_is_what_the_objects_say(objects: dict[str, Any], state: S
     assert state == seen.state(NOW)
 
 
+@pytest.mark.parametrize(("phase", "since"), [("running", NOW - 60), ("restoring", CLAIM.at)])
+async def test_what_it_does_now_began_with_its_command_only_where_that_is_at_work(phase: str, since: float) -> None:
+    """An agent that is started again knows of work before it does any. Otherwise it "starts" for hours."""
+    said = replace(status(phase), running_since=NOW - 60)
+
+    assert since == (await glance(await bucket(claim=CLAIM, status=said), RUN)).since
+
+
 async def test_damage_is_named() -> None:
     """The object's name, for whoever has to look at it."""
     seen = await glance(await bucket(claim=CLAIM, status=b"[]"), RUN)

@@ -45,6 +45,7 @@ def made(
     identity: Identity = ME,
     wall: float | None = None,
     secrets: Secrets | None = None,
+    left: records.Status | None = None,
     **tables: Any,
 ) -> Attempt:
     """`wall`: what the clock shows, for ever; `tables`: more of the spec."""
@@ -58,6 +59,7 @@ def made(
         environment={"PATH": os.environ["PATH"]},
         wall=time.time if wall is None else lambda: wall,
         clock=time.monotonic,
+        left=left,
     )
 
 

@@ -85,8 +85,8 @@ class Status:
     this is more than there is, and what would help. `unfinished`: checkpoints that a dead machine had been writing, and
     what became of them, a line each.
 
-    For a person: `running_since` the command runs here, `next_save_at` the next save begins, and the newest `line` that
-    the command wrote.
+    For a person: `running_since` the command runs here (started again here, as if there had been no pause, so that what
+    it has worked is exact), `next_save_at` the next save begins, and the newest `line` that the command wrote.
     """
 
     instance: str

@@ -85,7 +85,8 @@ class Glance:
             return self.wait.since
         if self.handover is not None:
             return self.handover.at
-        running = self.status.running_since if self.status is not None else None
+        status = self.status
+        running = status.running_since if status is not None and status.phase not in STARTING else None
         return running or (self.claim.at if self.claim is not None else 0.0)
 
     @property
