@@ -85,4 +85,5 @@ def _marked(path: str, block: Block, names: Collection[str]) -> Block:
     for slot, (name, stamp, row) in enumerate(entries):
         moves = name in names and row.startswith(FILE)
         draft.enter(slot, manifest.moving(row) if moves else row, stamp, manifest.size_of(row))
+    draft.plain = block.plain
     return draft.close()
