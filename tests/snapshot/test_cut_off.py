@@ -22,7 +22,7 @@ from spotrelay.core.errors import StoreUnavailable
 from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import Meta, Pack
 from spotrelay.ports import Store
-from spotrelay.snapshot import Snapshots, contents, read
+from spotrelay.snapshot import Snapshots, large_files, read
 from spotrelay.snapshot.index import Begun, Draft, Index, Stamp
 from spotrelay.snapshot.survey import Survey
 from support.stores import FIRST, RUN, SECOND, Recording, memory
@@ -350,7 +350,7 @@ def test_cut_off_at_every_call_and_then_whole(
     the tree is. Otherwise what one save believed of another's work is what a run goes on from."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(read, "TICK_S", 0.011)  # some kernels have 10 ms
-        patch.setattr(contents, "SLICE", MIB)
+        patch.setattr(large_files, "SLICE", MIB)
         for call in range(4):
             place = Path(folder) / str(call)
             place.mkdir()

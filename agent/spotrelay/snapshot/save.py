@@ -1,8 +1,8 @@
 """Save a directory: scan → read, hash, compress → send → commit.
 
 1. A thread walks the directory and holds it against the index (survey.py). What is unchanged is done at once.
-2. The rest is read and sent by `contents`: small files gathered until a pack is full, large ones by themselves. When
-   there is no turn for one more pack, the walk waits.
+2. The rest is read and sent: small files gathered until a pack is full (small_files.py), large ones by themselves
+   (large_files.py). When there is no turn for one more pack, the walk waits.
 3. When every pack has arrived, one create-only object commits the snapshot. Whatever ends the save before (an error,
    a deadline, a cancellation), what was sent is unreferenced and harms nobody; what was read and sent is known to the
    next save (index.py).
@@ -19,10 +19,11 @@ from pathlib import Path
 from spotrelay.core import manifest
 from spotrelay.core.manifest import Header, Pack, Skipped
 from spotrelay.snapshot import still, stored_manifest
-from spotrelay.snapshot.contents import Contents
 from spotrelay.snapshot.index import Block, Index
 from spotrelay.snapshot.lane import Lane
+from spotrelay.snapshot.large_files import LargeFiles
 from spotrelay.snapshot.pack import SLICE, SMALL
+from spotrelay.snapshot.small_files import SmallFiles
 from spotrelay.snapshot.survey import Directories, Survey, Wanted
 from spotrelay.snapshot.threads import Threads
 from spotrelay.snapshot.turns import Turns
@@ -40,10 +41,17 @@ class Saving:
     """One save. Raises StoreError and OSError, in groups."""
 
     def __init__(
-        self, survey: Survey, index: Index, contents: Contents, turns: Turns, threads: Threads, lane: Lane
+        self,
+        survey: Survey,
+        index: Index,
+        small_files: SmallFiles,
+        large_files: LargeFiles,
+        turns: Turns,
+        threads: Threads,
+        lane: Lane,
     ) -> None:
         self.blocks: dict[str, Block] = {}
-        self._survey, self._index, self._contents = survey, index, contents
+        self._survey, self._index, self._small_files, self._large_files = survey, index, small_files, large_files
         self._turns, self._threads, self._lane = turns, threads, lane
         self._gathered: list[Wanted] = []
         self._gathered_bytes = 0
@@ -115,13 +123,13 @@ class Saving:
             tasks.create_task(self._small(files, tasks))
 
     async def _small(self, files: list[Wanted], tasks: asyncio.TaskGroup) -> None:
-        for outgrown in await self._contents.small(files, self._survey.settle):
+        for outgrown in await self._small_files.save(files, self._survey.settle):
             await self._files_open.acquire()
             tasks.create_task(self._large(outgrown))
 
     async def _large(self, item: Wanted) -> None:
         try:
-            self._survey.settle(item, *await self._contents.large(item))
+            self._survey.settle(item, *await self._large_files.save(item))
         finally:
             self._files_open.release()
 

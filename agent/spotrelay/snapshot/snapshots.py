@@ -18,15 +18,17 @@ from spotrelay.core.keys import SnapshotId
 from spotrelay.core.manifest import Header, Manifest, Skipped
 from spotrelay.ports import Store
 from spotrelay.snapshot import artifacts, pack, read, stored_manifest
-from spotrelay.snapshot.contents import Contents, Tally
 from spotrelay.snapshot.exclude import Exclusions, mounts_below
 from spotrelay.snapshot.index import Index
 from spotrelay.snapshot.lane import Lane
+from spotrelay.snapshot.large_files import LargeFiles
 from spotrelay.snapshot.pace import Pace
 from spotrelay.snapshot.plan import Plan
 from spotrelay.snapshot.read import Prefix
 from spotrelay.snapshot.restore import Restoring
 from spotrelay.snapshot.save import Saving
+from spotrelay.snapshot.send import Sending, Tally
+from spotrelay.snapshot.small_files import SmallFiles
 from spotrelay.snapshot.still import WAITS, Restless, moved
 from spotrelay.snapshot.survey import Survey
 from spotrelay.snapshot.threads import Threads
@@ -198,11 +200,10 @@ class Snapshots:
                 async with Threads(WORKERS, first=pace.lower if pace is not None else None) as threads:
                     await threads.run(index.take_up)
                     lane = Lane(threads, WORKERS)
-                    contents = Contents(
-                        self._store, self._run, root, index, turns, threads, lane, pace=pace, tally=self._tally,
-                        tell=tell, held=self._held, again=again,
-                    )  # fmt: skip
-                    saving = Saving(survey, index, contents, turns, threads, lane)
+                    sending = Sending(self._store, self._run, index, turns, pace, self._tally, tell)
+                    small = SmallFiles(root, sending, turns, threads, lane, self._held, again=again)
+                    large = LargeFiles(root, sending, index, turns, threads, again=again)
+                    saving = Saving(survey, index, small, large, turns, threads, lane)
                     await saving.collect(walk)
             except BaseException:
                 index.left.update(survey.blocks)  # no thread works on them any more
