@@ -105,16 +105,18 @@ class LargeFiles:
         ends = [offset + length for offset, _, _, length in places]
         if [0, *ends] != [*(offset for offset, *_ in places), size] or any(at for _, _, at, _ in places):
             return False
+        same = True
         await self._turns.take()
         try:
             buffer = self._sending.buffer()
             for place in places:
                 await self._sending.spend(place[3])
-                if not await self._threads.run(self._has, path, place, buffer):
-                    return False
+                if not (same := await self._threads.run(self._has, path, place, buffer)):
+                    break
+            self._sending.take_back(buffer)
         finally:
             self._turns.end()
-        return True
+        return same
 
     def _begun(self, path: bytes, stamp: Stamp) -> Begun:
         """Where a save that was cut off had come to, if the file is as it was then."""
