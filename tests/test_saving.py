@@ -152,8 +152,8 @@ async def test_after_stop_nothing_is_sent(directory: Path) -> None:
 
 
 async def test_newest_snapshot_is_never_older_than_the_interval(directory: Path) -> None:
-    """A save begins in time to be done in time: half of the interval for waiting, half for saving; a quick one begins
-    later. Otherwise "every 300 s" loses 600 s and what the save takes."""
+    """A save begins in time to be done in time: half of the interval for waiting, the rest for its tries; a quick one
+    begins later. Otherwise "every 300 s" loses 600 s and what the save takes."""
     clock = Clock()
     saves = Saver(Snapshots(memory(), RUN, directory), 1, told=lambda _: None, clock=clock)
     saves.start(300)
